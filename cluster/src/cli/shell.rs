@@ -1,0 +1,182 @@
+//! The process around a graph: from `main`'s arguments to its exit code.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use tideflow_core::Stop;
+
+use super::command::{Action, parse};
+use super::flags::split;
+use crate::exit::Exit;
+use crate::framework::{FRAMEWORK_DEFAULTS, FrameworkConfig};
+use crate::http::{self, HttpServer};
+use crate::runner::{Failure, GraphSpec, Job, Runner};
+use crate::settings::{Inputs, Problem, Refused, Schema, Settings};
+use crate::signals::StopWatch;
+use crate::{logs, panic};
+
+/// The `main` of a graph binary, with this process's arguments and environment.
+pub fn main_with<R: Runner>(graph: &GraphSpec, runner: &R) -> ExitCode {
+    panic::install(R::current_operator);
+    main_from(graph, runner, std::env::args_os(), Inputs::of_process().env).into()
+}
+
+/// The same with arguments (program name first) and environment given, and without a panic hook.
+pub fn main_from<R: Runner>(
+    graph: &GraphSpec,
+    runner: &R,
+    args: impl IntoIterator<Item = OsString>,
+    env: Vec<(OsString, OsString)>,
+) -> Exit {
+    let files: Vec<_> = [FRAMEWORK_DEFAULTS].iter().chain(graph.defaults).copied().collect();
+    let schema =
+        Schema::read(&files).unwrap_or_else(|e| panic!("the program's defaults are broken: {e}"));
+    let split = split(args);
+    let (action, file) = match parse(graph, &schema, split.rest) {
+        Ok(asked) => asked,
+        Err(error) => return answer(&error),
+    };
+    if action == (Action::Config { defaults: true }) {
+        return print(&schema.toml());
+    }
+    let inputs = Inputs { file, env, flags: split.flags };
+    let job = match job(graph, runner, schema, &inputs, split.problems, &action) {
+        Ok(job) => job,
+        Err(refused) => return fail(Exit::Refused, refused),
+    };
+    match action {
+        Action::Run => run(graph, runner, &job),
+        Action::Check => check(runner, &job),
+        Action::Graph(format) => match runner.describe(&job, format) {
+            Ok(text) => print(&text),
+            Err(failure) => fail(failure.kind.into(), failure),
+        },
+        Action::Config { .. } => print(&job.settings.toml()),
+    }
+}
+
+/// Prints what `clap` has to say: help and version come this way too.
+fn answer(error: &clap::Error) -> Exit {
+    let _ = error.print();
+    let newline = if error.render().to_string().ends_with('\n') { "" } else { "\n" };
+    if error.use_stderr() {
+        let _ = write!(io::stderr(), "{newline}");
+        return Exit::Refused;
+    }
+    let _ = write!(io::stdout(), "{newline}");
+    Exit::Done
+}
+
+/// Reads and checks the configuration; all that is wrong comes in one error.
+fn job<R: Runner>(
+    graph: &GraphSpec,
+    runner: &R,
+    schema: Schema,
+    inputs: &Inputs,
+    flags: Vec<Problem>,
+    action: &Action,
+) -> Result<Job<R::Config>, Refused> {
+    let (settings, mut problems) = Settings::read(schema, inputs);
+    problems.extend(flags);
+    let mut keep = |refused: Refused| problems.extend(refused.0);
+    let framework = FrameworkConfig::read(&settings).map_err(&mut keep).ok();
+    let config = settings.section::<R::Config>(graph.section).map_err(&mut keep).ok();
+    let starts = matches!(action, Action::Run | Action::Check);
+    let hosts = match &framework {
+        Some(framework) if starts => framework.hosts(&settings).map_err(&mut keep).ok(),
+        _ => None,
+    };
+    if let Some(config) = &config {
+        problems.extend(runner.validate(&settings, config));
+    }
+    match (framework, config) {
+        (Some(framework), Some(config)) if problems.is_empty() => {
+            Ok(Job { settings, framework, config, hosts: hosts.unwrap_or_default() })
+        }
+        _ => Err(Refused(problems)),
+    }
+}
+
+fn run<R: Runner>(graph: &GraphSpec, runner: &R, job: &Job<R::Config>) -> Exit {
+    if let Err(error) = logs::install(&job.framework.log) {
+        return fail(Exit::Failed, error);
+    }
+    let set = job.settings.set_count();
+    tracing::info!(graph = graph.name, version = graph.version, settings = set, "starting");
+    let stop = Stop::default();
+    let on_stop = job.framework.run.on_stop;
+    let timeout = job.framework.run.stop_timeout();
+    let watch = match StopWatch::start(stop.clone(), on_stop.into(), timeout) {
+        Ok(watch) => watch,
+        Err(error) => return fail(Exit::Failed, format!("watching signals: {error}")),
+    };
+    let _server = match serve(runner, job) {
+        Ok(server) => server,
+        Err(refused) => return fail(Exit::Refused, refused),
+    };
+    let outcome = runner.run(job, &stop);
+    drop(watch);
+    match outcome {
+        Ok(()) => {
+            tracing::info!("stopped");
+            Exit::Done
+        }
+        Err(Failure { kind, message }) if tracing::enabled!(tracing::Level::ERROR) => {
+            tracing::error!("{message}");
+            kind.into()
+        }
+        Err(failure) => fail(failure.kind.into(), failure),
+    }
+}
+
+fn serve<R: Runner>(runner: &R, job: &Job<R::Config>) -> Result<Option<HttpServer>, Refused> {
+    let config = &job.framework.http;
+    let refused = |e| Refused(vec![job.settings.refuse("http.bind", e)]);
+    let Some(address) = http::address(config).map_err(refused)? else { return Ok(None) };
+    let server = HttpServer::start(address, config.token.clone(), runner.pages(job));
+    let server = server.map_err(refused)?;
+    tracing::info!(address = %server.address(), "pages: /metrics, /healthz, /readyz");
+    Ok(Some(server))
+}
+
+fn check<R: Runner>(runner: &R, job: &Job<R::Config>) -> Exit {
+    let findings = runner.check(job);
+    let mut text =
+        format!("ok    configuration: {} settings besides defaults\n", job.settings.set_count());
+    let mut exit = Exit::Done;
+    for finding in findings {
+        let what = finding.what;
+        match finding.outcome {
+            Ok(found) => text += &format!("ok    {what}: {found}\n"),
+            Err(failure) => {
+                text += &format!("FAIL  {what}: {}\n", failure.message);
+                exit = worse(exit, failure.kind.into());
+            }
+        }
+    }
+    let printed = print(&text);
+    if exit == Exit::Done { printed } else { exit }
+}
+
+/// What a person must mend first: the configuration, then what is away, then the rest.
+fn worse(a: Exit, b: Exit) -> Exit {
+    let order = [Exit::Refused, Exit::Unreachable, Exit::Failed];
+    order.into_iter().find(|exit| [a, b].contains(exit)).unwrap_or(a)
+}
+
+/// Prints to standard output. A reader that has seen enough is no failure.
+fn print(text: &str) -> Exit {
+    let newline = if text.ends_with('\n') { "" } else { "\n" };
+    match write!(io::stdout().lock(), "{text}{newline}").and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            fail(Exit::Failed, format!("writing to standard output: {error}"))
+        }
+        _ => Exit::Done,
+    }
+}
+
+fn fail(exit: Exit, error: impl std::fmt::Display) -> Exit {
+    let _ = writeln!(io::stderr(), "tideflow: {error}");
+    exit
+}

@@ -1,0 +1,82 @@
+//! How a graph binary ends, as the code its supervisor sees.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use tideflow_core::ErrorKind;
+
+/// Why a process ends. This is the only place where exit codes are defined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Finished, or stopped cleanly by a signal.
+    Done = 0,
+    /// Failed while running, or did not end within `run.stop_timeout_ms`.
+    Failed = 1,
+    /// The configuration or the command line is refused; nothing was touched.
+    Refused = 2,
+    /// Something it depends on was not reachable in time.
+    Unreachable = 3,
+    /// A panic: an error in the program.
+    Panicked = 70,
+    /// A second signal arrived while it was stopping.
+    SecondSignal = 130,
+}
+
+impl Exit {
+    /// Every code.
+    pub const ALL: [Exit; 6] = [
+        Exit::Done,
+        Exit::Failed,
+        Exit::Refused,
+        Exit::Unreachable,
+        Exit::Panicked,
+        Exit::SecondSignal,
+    ];
+
+    /// The number.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// What it means, for `--help`.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Exit::Done => "finished, or stopped cleanly by SIGINT or SIGTERM",
+            Exit::Failed => "failed while running, or did not stop within run.stop_timeout_ms",
+            Exit::Refused => "configuration or command line refused, nothing was touched",
+            Exit::Unreachable => "something it depends on was not reachable in time",
+            Exit::Panicked => "panic: an error in the program",
+            Exit::SecondSignal => "left at once on a second signal",
+        }
+    }
+
+    /// The codes and their meanings, a line each.
+    pub fn table() -> String {
+        Exit::ALL.iter().fold(String::new(), |mut table, exit| {
+            let _ = writeln!(table, "  {:>3}  {}", exit.code(), exit.meaning());
+            table
+        })
+    }
+
+    /// Ends the process at once: no destructors, no other thread is waited for.
+    pub fn now(self) -> ! {
+        signal_hook::low_level::exit(i32::from(self.code()))
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit.code())
+    }
+}
+
+impl From<ErrorKind> for Exit {
+    fn from(kind: ErrorKind) -> Exit {
+        match kind {
+            ErrorKind::Invalid => Exit::Refused,
+            ErrorKind::Unavailable => Exit::Unreachable,
+            ErrorKind::Fatal => Exit::Failed,
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What the process shell asks of a graph.
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use tideflow_core::{BuildError, CheckFailure, ErrorKind, Stop};
+
+use crate::framework::FrameworkConfig;
+use crate::http::Pages;
+use crate::settings::{Problem, Settings};
+
+/// A graph binary, as its command line shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct GraphSpec {
+    /// The name of the binary and the graph.
+    pub name: &'static str,
+    /// What it does, one sentence.
+    pub about: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// The section with the graph's own options.
+    pub section: &'static str,
+    /// Files of defaults beside the framework's own, the text of each: the graph's, Kafka's.
+    pub defaults: &'static [&'static str],
+}
+
+/// Everything a graph is configured with, read and checked.
+#[derive(Debug)]
+pub struct Job<C> {
+    /// All settings.
+    pub settings: Settings,
+    /// The options that every graph has.
+    pub framework: FrameworkConfig,
+    /// The graph's own options.
+    pub config: C,
+    /// The addresses of the job's processes; empty for a single process. Read for `run` and
+    /// `check` only.
+    pub hosts: Vec<String>,
+}
+
+/// How `graph` writes a graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GraphFormat {
+    /// The DOT language.
+    Dot,
+    /// JSON.
+    Json,
+}
+
+/// One thing that `check` looked at.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// What was checked, as a person would say it.
+    pub what: String,
+    /// What was found, or what is wrong.
+    pub outcome: Result<String, CheckFailure>,
+}
+
+/// Why a graph does not start, or ends before it is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What to do about it; it decides the exit code.
+    pub kind: ErrorKind,
+    /// What is wrong: expected and found.
+    pub message: String,
+}
+
+/// What a graph does when its binary is called.
+pub trait Runner: Send + Sync + 'static {
+    /// The graph's own options.
+    type Config: DeserializeOwned;
+
+    /// The operator at work in the calling thread, for the report of a panic.
+    fn current_operator() -> Option<&'static str> {
+        None
+    }
+
+    /// What is wrong with options that only make sense together. Touches nothing; told with
+    /// everything else that is wrong with the configuration. [`Settings::refuse`] makes a problem.
+    fn validate(&self, settings: &Settings, config: &Self::Config) -> Vec<Problem> {
+        let _ = (settings, config);
+        Vec::new()
+    }
+
+    /// Looks at everything the graph needs, without starting it.
+    fn check(&self, job: &Job<Self::Config>) -> Vec<Finding>;
+
+    /// The graph as text.
+    ///
+    /// # Errors
+    /// When the graph cannot be built.
+    fn describe(&self, job: &Job<Self::Config>, format: GraphFormat) -> Result<String, Failure>;
+
+    /// What the HTTP pages show. Called once, before [`Runner::run`].
+    fn pages(&self, job: &Job<Self::Config>) -> Pages;
+
+    /// Runs the graph to its end, or until `stop` is asked.
+    ///
+    /// # Errors
+    /// When it cannot start, or fails.
+    fn run(&self, job: &Job<Self::Config>, stop: &Stop) -> Result<(), Failure>;
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Failure {
+        Failure { kind: error.kind, message: error.to_string() }
+    }
+}
+
+impl From<CheckFailure> for Failure {
+    fn from(failure: CheckFailure) -> Failure {
+        Failure { kind: failure.kind, message: failure.message }
+    }
+}

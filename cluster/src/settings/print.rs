@@ -1,0 +1,79 @@
+//! Settings as commented TOML, for a person to read or to start a file from.
+
+use std::fmt::Write;
+
+use config::{Value, ValueKind};
+
+use super::kind::{Kind, toml};
+use super::layer::at;
+use super::load::Settings;
+use super::schema::{Key, Schema, Section};
+use super::secret::{self, HIDDEN};
+
+impl Schema {
+    /// Every option with its default, in TOML with comments: a file to start from.
+    pub fn toml(&self) -> String {
+        let lines = |key: &Key| match key.default_toml() {
+            Some(default) => format!("{} = {default}\n", key.name()),
+            None => String::new(),
+        };
+        document(self, lines)
+    }
+}
+
+impl Settings {
+    /// The effective settings in TOML with comments. What is not a default says where it comes
+    /// from; secrets are `***`.
+    pub fn toml(&self) -> String {
+        document(&self.schema, |key| {
+            if key.kind == Kind::Map {
+                let entries = self.entries(key).into_iter();
+                return entries.map(|(name, value)| self.line(key, Some(name), value)).collect();
+            }
+            let value = at(&self.root, key.path.split('.'));
+            value.map_or_else(String::new, |value| self.line(key, None, value))
+        })
+    }
+
+    fn line(&self, key: &Key, inside: Option<&str>, value: &Value) -> String {
+        let full = inside.map_or_else(|| key.path.clone(), |i| format!("{}.{i}", key.path));
+        let name = inside.map_or_else(|| key.name().into(), quoted_key);
+        let hidden = inside.map_or(key.secret, secret::by_name);
+        let set = !matches!(&value.kind, ValueKind::String(text) if text.is_empty());
+        let shown = if hidden && set { toml(&HIDDEN.into()) } else { toml(&value.kind) };
+        let from = match (value.origin(), self.references.get(&full)) {
+            (None | Some("default"), _) => String::new(),
+            (Some(place), None) => format!("  # {place}"),
+            (Some(place), Some(reference)) => format!("  # {place}, as {reference}"),
+        };
+        format!("{name} = {shown}{from}\n")
+    }
+}
+
+fn document(schema: &Schema, lines: impl Fn(&Key) -> String) -> String {
+    let mut out = String::new();
+    for section in schema.sections().iter().filter(|s| !s.keys.is_empty()) {
+        write_section(&mut out, section, &lines);
+    }
+    out
+}
+
+fn write_section(out: &mut String, section: &Section, lines: &impl Fn(&Key) -> String) {
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    let _ = writeln!(out, "{}[{}]", section.doc.comment(), section.path);
+    for (i, key) in section.keys.iter().enumerate() {
+        let blank = if i > 0 || key.kind == Kind::Map { "\n" } else { "" };
+        let header = match key.kind {
+            Kind::Map => format!("[{}]\n", key.path),
+            _ => String::new(),
+        };
+        let _ = write!(out, "{blank}{}{header}{}", key.comment(), lines(key));
+    }
+}
+
+/// A key as TOML writes it: bare where that is allowed.
+fn quoted_key(name: &str) -> String {
+    toml_edit::Key::new(name).default_repr().as_raw().as_str().unwrap_or(name).into()
+}

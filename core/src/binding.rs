@@ -1,0 +1,133 @@
+//! What an epoch is: the binding that says which input it holds and how far time has come.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Epoch, EventTime};
+
+/// How a partition takes part in the watermark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum PartState {
+    /// Records are coming: its watermark holds time back.
+    Active,
+    /// Read to its end and quiet since: it does not hold time back.
+    Idle,
+    /// Nothing will ever come again.
+    Ended,
+}
+
+/// One partition's share of an epoch.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Part {
+    /// The source's name.
+    pub source: String,
+    /// The partition.
+    pub partition: i32,
+    /// The offset of the first record that is *not* in this epoch.
+    pub next: i64,
+    /// The largest event time read so far, less the out-of-orderness bound.
+    pub watermark: EventTime,
+    /// Whether it holds time back.
+    pub state: PartState,
+}
+
+/// How input ends, if it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Ending {
+    /// More epochs follow.
+    No,
+    /// The last epoch; what is open stays open.
+    Suspend,
+    /// The last epoch; time runs to its end, so that open windows close.
+    Drain,
+}
+
+/// An epoch's binding. Replaying it gives the same records, the same watermark, the same results.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Every partition, sorted by source and partition.
+    pub parts: Vec<Part>,
+    /// The watermark of the whole graph after this epoch.
+    pub watermark: EventTime,
+    /// The wall clock when the epoch was opened, in milliseconds since 1970.
+    pub wall_ms: i64,
+    /// Whether this is the last epoch, and how it ends.
+    pub ending: Ending,
+}
+
+/// What every worker is told of a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Bound {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The watermark of the whole graph after this epoch.
+    pub watermark: EventTime,
+    /// The wall clock when the epoch was opened, in milliseconds since 1970.
+    pub wall_ms: i64,
+}
+
+/// Where bindings are recorded before anything that rests on them is published.
+///
+/// Every implementation promises:
+/// 1. `append` never waits; bindings come in order of their epochs, without a gap;
+/// 2. `durable` is the last epoch whose binding, and all before it, will survive a crash;
+/// 3. when `durable` moves by itself, the callback given to `wake_with` is called.
+///
+/// ```
+/// use tideflow_core::{BindingLog, Binding, Ending, EventTime, RecentBindings};
+/// let mut log = RecentBindings::new(2);
+/// for epoch in 1..=3 {
+///     let watermark = EventTime(1_000);
+///     log.append(Binding { epoch, parts: vec![], watermark, wall_ms: 0, ending: Ending::No });
+/// }
+/// assert_eq!(log.durable(), 3);
+/// assert_eq!(log.kept().iter().map(|b| b.epoch).collect::<Vec<_>>(), [2, 3]);
+/// ```
+pub trait BindingLog: Send {
+    /// Records a binding.
+    fn append(&mut self, binding: Binding);
+    /// The last durable epoch; 0 before the first.
+    fn durable(&mut self) -> Epoch;
+    /// Takes the callback for promise 3.
+    fn wake_with(&mut self, _wake: Box<dyn Fn() + Send + Sync>) {}
+}
+
+/// Keeps the newest bindings in memory: they survive nothing, and so count as durable at once.
+#[derive(Clone, Debug)]
+pub struct RecentBindings {
+    kept: Arc<Mutex<VecDeque<Binding>>>,
+    keep_max: usize,
+    last: Epoch,
+}
+
+impl RecentBindings {
+    /// Keeps at most `keep_max` bindings.
+    pub fn new(keep_max: usize) -> Self {
+        RecentBindings { kept: Arc::default(), keep_max, last: 0 }
+    }
+
+    /// The bindings kept, oldest first.
+    pub fn kept(&self) -> Vec<Binding> {
+        self.kept.lock().expect("no holder of this lock panics").iter().cloned().collect()
+    }
+}
+
+impl BindingLog for RecentBindings {
+    fn append(&mut self, binding: Binding) {
+        assert_eq!(binding.epoch, self.last + 1, "bindings must be contiguous");
+        self.last = binding.epoch;
+        let mut kept = self.kept.lock().expect("no holder of this lock panics");
+        if kept.len() == self.keep_max {
+            kept.pop_front();
+        }
+        kept.push_back(binding);
+    }
+
+    fn durable(&mut self) -> Epoch {
+        self.last
+    }
+}

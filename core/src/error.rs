@@ -1,0 +1,34 @@
+//! What a failure asks the person to do, and the error of building a graph.
+
+/// What to do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Fix the configuration or the call; trying again will not help.
+    Invalid,
+    /// Something outside is not there; try again later.
+    Unavailable,
+    /// The process cannot go on; start it again.
+    Fatal,
+}
+
+/// A graph that cannot be built, or a part of it that cannot start.
+#[derive(Debug, thiserror::Error)]
+#[error("`{operator}`: {source}")]
+pub struct BuildError {
+    /// The name of the source, operator or sink.
+    pub operator: String,
+    /// What to do about it.
+    pub kind: ErrorKind,
+    /// What is wrong.
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl BuildError {
+    /// An error of the named part that the configuration or the graph's code must mend.
+    pub fn invalid(
+        operator: &str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        BuildError { operator: operator.into(), kind: ErrorKind::Invalid, source: source.into() }
+    }
+}

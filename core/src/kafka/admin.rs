@@ -1,0 +1,249 @@
+//! Questions to a cluster, and making topics.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as RdNewTopic, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError as RdError, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
+
+use super::client_log::ClientLog;
+use super::config::KafkaConfig;
+use super::error::{KafkaError, away};
+use super::settings::Role;
+use crate::ErrorKind;
+
+/// How long one question may take before the reasons for its silence are looked at.
+const QUESTION: Duration = Duration::from_millis(500);
+/// Between two questions.
+const AGAIN: Duration = Duration::from_millis(20);
+
+impl KafkaConfig {
+    /// How long a start waits for the cluster: `connect_timeout_ms`.
+    pub fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.connect_timeout_ms)
+    }
+
+    /// Waits until a broker answers, at most `connect_timeout_ms`.
+    ///
+    /// # Errors
+    /// [`KafkaError::Authentication`] at once when a broker refuses the login,
+    /// [`KafkaError::Unreachable`] after the time.
+    pub fn reachable(&self) -> Result<(), KafkaError> {
+        Question::new(self)?.metadata(None).map(drop)
+    }
+
+    /// The number of partitions of a topic; waits for a broker at most `connect_timeout_ms`.
+    ///
+    /// # Errors
+    /// [`KafkaError::TopicMissing`], [`KafkaError::Authorization`], and those of
+    /// [`KafkaConfig::reachable`].
+    pub fn partitions(&self, topic: &str) -> Result<usize, KafkaError> {
+        let metadata = Question::new(self)?.metadata(Some(topic))?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        Ok(found.map_or(0, |found| found.partitions().len()))
+    }
+}
+
+/// A client that only asks, with a deadline for the answer.
+struct Question<'a> {
+    config: &'a KafkaConfig,
+    client: BaseConsumer<ClientLog>,
+    since: Instant,
+}
+
+impl<'a> Question<'a> {
+    fn new(config: &'a KafkaConfig) -> Result<Self, KafkaError> {
+        let client = config
+            .client(Role::Admin)?
+            .create_with_context(ClientLog::new("metadata"))
+            .map_err(|error| KafkaError::client("making a metadata client", &error))?;
+        Ok(Question { config, client, since: Instant::now() })
+    }
+
+    fn left(&self) -> Duration {
+        self.config.connect_timeout().saturating_sub(self.since.elapsed())
+    }
+
+    /// Metadata of the one topic, or of all.
+    fn metadata(&self, topic: Option<&str>) -> Result<Metadata, KafkaError> {
+        loop {
+            let left = self.left();
+            let answer = self.client.fetch_metadata(topic, left.min(QUESTION));
+            // Serves librdkafka's lines and errors to the context.
+            while self.client.poll(Duration::ZERO).is_some() {}
+            if let Some(reason) = self.client.context().refused_login() {
+                let brokers = self.config.brokers.clone();
+                return Err(KafkaError::Authentication { brokers, reason });
+            }
+            let unclear = match answer {
+                Ok(metadata) => match self.usable(&metadata, topic)? {
+                    None => return Ok(metadata),
+                    Some(code) => code.to_string(),
+                },
+                Err(error) if error.rdkafka_error_code().is_some_and(away) => error.to_string(),
+                Err(error) => return Err(KafkaError::client("asking for metadata", &error)),
+            };
+            if left.is_zero() {
+                return Err(KafkaError::Unreachable {
+                    brokers: self.config.brokers.clone(),
+                    after_ms: self.config.connect_timeout_ms,
+                    last: self.client.context().last_error().unwrap_or(unclear),
+                });
+            }
+            std::thread::park_timeout(AGAIN.min(left));
+        }
+    }
+
+    /// `None`: the answer is good. A code: it is not yet.
+    fn usable(
+        &self,
+        metadata: &Metadata,
+        topic: Option<&str>,
+    ) -> Result<Option<RDKafkaErrorCode>, KafkaError> {
+        let Some(topic) = topic else { return Ok(None) };
+        let found = metadata.topics().iter().find(|t| t.name() == topic);
+        let missing = || KafkaError::TopicMissing {
+            topic: topic.to_owned(),
+            brokers: self.config.brokers.clone(),
+        };
+        let found = found.ok_or_else(missing)?;
+        use RDKafkaErrorCode::{
+            InvalidTopic, TopicAuthorizationFailed, UnknownTopic, UnknownTopicOrPartition,
+        };
+        match found.error().map(RDKafkaErrorCode::from) {
+            None if found.partitions().is_empty() => Err(missing()),
+            None => Ok(None),
+            Some(UnknownTopicOrPartition | UnknownTopic | InvalidTopic) => Err(missing()),
+            Some(TopicAuthorizationFailed) => Err(KafkaError::Authorization {
+                topic: topic.to_owned(),
+                reason: TopicAuthorizationFailed.to_string(),
+            }),
+            Some(code) => Ok(Some(code)),
+        }
+    }
+}
+
+/// A topic to make.
+#[derive(Clone, Debug)]
+pub struct NewTopic<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// How many partitions.
+    pub partitions: usize,
+    /// How many copies of each; at most as many as there are brokers.
+    pub replication: usize,
+    /// Topic settings by Kafka's names, such as `("retention.ms", "-1")`.
+    pub config: &'a [(&'a str, &'a str)],
+}
+
+impl<'a> NewTopic<'a> {
+    /// A topic with one copy of each partition and the cluster's settings.
+    pub fn new(name: &'a str, partitions: usize) -> Self {
+        NewTopic { name, partitions, replication: 1, config: &[] }
+    }
+}
+
+/// Makes topics and waits until they can be used. For tests, demos and tools: a job never makes
+/// its own topics.
+///
+/// # Errors
+/// [`KafkaError::TopicExists`] for the first that was there already (the others are made), and
+/// whatever else the brokers refuse.
+pub fn create_topics(config: &KafkaConfig, topics: &[NewTopic<'_>]) -> Result<(), KafkaError> {
+    let (admin, options) = admin(config)?;
+    let wanted: Vec<RdNewTopic<'_>> = topics
+        .iter()
+        .map(|topic| {
+            let copies = TopicReplication::Fixed(topic.replication as i32);
+            let new = RdNewTopic::new(topic.name, topic.partitions as i32, copies);
+            topic.config.iter().fold(new, |new, (key, value)| new.set(key, value))
+        })
+        .collect();
+    let results = block_on(admin.create_topics(&wanted, &options))
+        .map_err(|error| KafkaError::client("creating topics", &error))?;
+    for result in results {
+        result.map_err(|(topic, code)| match code {
+            RDKafkaErrorCode::TopicAlreadyExists => KafkaError::TopicExists { topic },
+            code => {
+                KafkaError::client(format!("creating topic `{topic}`"), &RdError::AdminOp(code))
+            }
+        })?;
+    }
+    topics.iter().try_for_each(|topic| wait_for(config, topic))
+}
+
+/// Removes a topic and its records.
+#[cfg(any(test, feature = "testing"))]
+pub(super) fn delete_topic(config: &KafkaConfig, topic: &str) -> Result<(), KafkaError> {
+    let (admin, options) = admin(config)?;
+    let failed = |error| KafkaError::client(format!("deleting topic `{topic}`"), &error);
+    let results = block_on(admin.delete_topics(&[topic], &options)).map_err(failed)?;
+    let refused = results.into_iter().find_map(Result::err);
+    refused.map_or(Ok(()), |(_, code)| Err(failed(RdError::AdminOp(code))))
+}
+
+fn admin(config: &KafkaConfig) -> Result<(AdminClient<ClientLog>, AdminOptions), KafkaError> {
+    config.reachable()?;
+    let client = config
+        .client(Role::Admin)?
+        .create_with_context(ClientLog::new("admin"))
+        .map_err(|error| KafkaError::client("making an admin client", &error))?;
+    let timeout = Some(config.connect_timeout());
+    Ok((client, AdminOptions::new().request_timeout(timeout).operation_timeout(timeout)))
+}
+
+/// Brokers answer before every one of them knows the topic and its leaders.
+fn wait_for(config: &KafkaConfig, topic: &NewTopic<'_>) -> Result<(), KafkaError> {
+    let question = Question::new(config)?;
+    loop {
+        match question.metadata(Some(topic.name)) {
+            Ok(metadata) if ready(&metadata, topic) => return Ok(()),
+            Ok(_) | Err(KafkaError::TopicMissing { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        if question.left().is_zero() {
+            return Err(KafkaError::Client {
+                doing: format!("waiting for leaders of topic `{}`", topic.name),
+                reason: format!("none after {} ms", config.connect_timeout_ms),
+                kind: ErrorKind::Unavailable,
+            });
+        }
+        std::thread::park_timeout(AGAIN);
+    }
+}
+
+fn ready(metadata: &Metadata, topic: &NewTopic<'_>) -> bool {
+    let found = metadata.topics().iter().find(|t| t.name() == topic.name);
+    found.is_some_and(|found| {
+        found.partitions().len() == topic.partitions
+            && found.partitions().iter().all(|p| p.leader() >= 0 && p.error().is_none())
+    })
+}
+
+/// Runs a future of rdkafka's admin client on this thread: its own thread wakes us.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "admin_tests.rs"]
+mod tests;

@@ -1,0 +1,73 @@
+use super::*;
+use crate::kafka::testing::{TestBroker, unique_name};
+use crate::kafka::{EmbeddedBroker, Security};
+
+#[test]
+fn a_topic_is_made_with_its_partitions_and_only_once() {
+    let broker = TestBroker::shared();
+    let name = unique_name("made");
+    let topic = NewTopic { config: &[("retention.ms", "-1")], ..NewTopic::new(&name, 3) };
+    create_topics(&broker.config(), std::slice::from_ref(&topic)).unwrap();
+    assert_eq!(broker.config().partitions(&name).unwrap(), 3);
+    let error = create_topics(&broker.config(), &[topic]).unwrap_err();
+    assert!(matches!(&error, KafkaError::TopicExists { topic } if *topic == name), "{error}");
+}
+
+#[test]
+fn a_missing_topic_is_named_and_not_made() {
+    let broker = TestBroker::shared();
+    let name = unique_name("missing");
+    for _ in 0..2 {
+        let error = broker.config().partitions(&name).unwrap_err();
+        let expected = format!("topic `{name}` does not exist on `{}`", broker.brokers());
+        assert_eq!((error.to_string(), error.kind()), (expected, ErrorKind::Invalid));
+    }
+}
+
+#[test]
+fn fault_an_unreachable_broker_is_told_within_the_deadline() {
+    // A bound port that nobody serves: connections are refused as soon as the listener is gone.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let brokers = format!("127.0.0.1:{port}");
+    let config = KafkaConfig { connect_timeout_ms: 1_200, ..KafkaConfig::plaintext(&brokers) };
+    let since = Instant::now();
+    let error = config.reachable().unwrap_err();
+    let took = since.elapsed();
+    assert!((1_100..2_500).contains(&took.as_millis()), "{took:?}");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let text = error.to_string();
+    assert!(
+        text.starts_with(&format!("no broker of `{brokers}` answered within 1200 ms: ")),
+        "{text}"
+    );
+    assert!(text.contains("Connection refused"), "{text}");
+}
+
+#[test]
+fn fault_a_login_that_the_broker_does_not_offer_is_not_a_success() {
+    let config = KafkaConfig {
+        security: Security::SaslPlaintext,
+        sasl_username: "me".into(),
+        sasl_password: crate::Secret::new("hunter2"),
+        connect_timeout_ms: 1_500,
+        ..TestBroker::shared().config()
+    };
+    let error = config.reachable().unwrap_err().to_string();
+    assert!(!error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn the_embedded_broker_has_its_topics_and_no_others() {
+    let broker = EmbeddedBroker::start(&[("a", 1), ("b", 4)]).unwrap();
+    let config = KafkaConfig::plaintext(broker.brokers());
+    config.reachable().unwrap();
+    assert_eq!((config.partitions("a").unwrap(), config.partitions("b").unwrap()), (1, 4));
+    let error = config.partitions("c").unwrap_err();
+    assert!(matches!(error, KafkaError::TopicMissing { .. }), "{error}");
+}
+
+#[test]
+fn the_embedded_broker_can_move_between_threads() {
+    fn moves<T: Send + Sync>() {}
+    moves::<EmbeddedBroker>();
+}

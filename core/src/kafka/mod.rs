@@ -1,0 +1,22 @@
+//! What every part that talks to Kafka shares: the connection's options, its errors, a few
+//! questions to the cluster, and two brokers for tests and demos.
+//!
+//! [`KafkaConfig`] is the only place that builds a librdkafka configuration: what must hold for
+//! epochs and exactly-once delivery (no automatic commits, no automatic offset reset, idempotent
+//! producers) is set there for each [`Role`] and cannot be overridden by raw options.
+
+mod admin;
+mod client_log;
+mod config;
+mod embedded;
+mod error;
+mod settings;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use admin::{NewTopic, create_topics};
+pub use client_log::ClientLog;
+pub use config::{KafkaConfig, KafkaConfigError, LogLevel, SaslMechanism, Security};
+pub use embedded::EmbeddedBroker;
+pub use error::KafkaError;
+pub use settings::Role;

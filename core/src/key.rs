@@ -1,0 +1,156 @@
+//! Keys, their stable hash and the key groups that state lives in.
+
+use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+use timely::ExchangeData;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// How many key groups a job's state is divided into. Part of a job's identity: state moves by group.
+pub const KEY_GROUPS: usize = 256;
+
+/// What records can be keyed by.
+///
+/// The hash decides where a key's state lives, in memory and in snapshots, so it must never change:
+/// it is XXH3-64 with seed 0 over the key's canonical bytes (text as UTF-8, integers little-endian).
+///
+/// ```
+/// use tideflow_core::{DeviceId, Key, KeyGroup};
+/// let device: DeviceId = "d000123".parse()?;
+/// assert_eq!(device.stable_hash(), "d000123".to_string().stable_hash());
+/// assert_eq!(KeyGroup::of(device.stable_hash()), KeyGroup(113));
+/// # Ok::<(), tideflow_core::InvalidDeviceId>(())
+/// ```
+pub trait Key: Ord + Clone + std::fmt::Debug + ExchangeData {
+    /// The key's hash: the same on every machine, in every release.
+    fn stable_hash(&self) -> u64;
+}
+
+impl Key for DeviceId {
+    fn stable_hash(&self) -> u64 {
+        xxh3_64(self.as_str().as_bytes())
+    }
+}
+
+impl Key for String {
+    fn stable_hash(&self) -> u64 {
+        xxh3_64(self.as_bytes())
+    }
+}
+
+impl Key for u64 {
+    fn stable_hash(&self) -> u64 {
+        xxh3_64(&self.to_le_bytes())
+    }
+}
+
+/// One of the [`KEY_GROUPS`] parts of a job's keyed state: the top eight bits of the key's hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct KeyGroup(pub u8);
+
+impl KeyGroup {
+    /// The group of a key with this hash.
+    #[inline]
+    pub fn of(hash: u64) -> Self {
+        KeyGroup((hash >> 56) as u8)
+    }
+
+    /// The worker that holds this group's state, out of `workers`.
+    pub fn worker(self, workers: usize) -> usize {
+        usize::from(self.0) % workers
+    }
+}
+
+/// A device's name: 1 to 64 of `A-Z a-z 0-9 . _ : -`. Up to 24 bytes are kept without an allocation.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "CompactString")]
+pub struct DeviceId(CompactString);
+
+/// A device id outside its alphabet or length.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("device id `{found}` is not 1 to 64 of `A-Z a-z 0-9 . _ : -`")]
+pub struct InvalidDeviceId {
+    /// The text found, cut to 80 characters.
+    pub found: String,
+}
+
+impl DeviceId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether these bytes form an id.
+    #[inline]
+    pub fn is_valid(bytes: &[u8]) -> bool {
+        let allowed = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-');
+        (1..=64).contains(&bytes.len()) && bytes.iter().all(allowed)
+    }
+}
+
+impl TryFrom<&str> for DeviceId {
+    type Error = InvalidDeviceId;
+
+    #[inline]
+    fn try_from(text: &str) -> Result<Self, InvalidDeviceId> {
+        if Self::is_valid(text.as_bytes()) {
+            Ok(DeviceId(CompactString::new(text)))
+        } else {
+            Err(InvalidDeviceId { found: text.chars().take(80).collect() })
+        }
+    }
+}
+
+impl TryFrom<CompactString> for DeviceId {
+    type Error = InvalidDeviceId;
+
+    fn try_from(text: CompactString) -> Result<Self, InvalidDeviceId> {
+        DeviceId::try_from(text.as_str())
+    }
+}
+
+impl std::str::FromStr for DeviceId {
+    type Err = InvalidDeviceId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDeviceId> {
+        text.try_into()
+    }
+}
+
+impl std::fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn golden_hashes_never_change() {
+        let cases = [("", 0x2d06_8005_38d3_94c2), ("d000123", 0x71e6_5e4a_4a44_3b9f)];
+        for (text, hash) in cases {
+            assert_eq!(text.to_string().stable_hash(), hash, "{text:?}");
+        }
+        assert_eq!(7u64.stable_hash(), xxh3_64(&[7, 0, 0, 0, 0, 0, 0, 0]));
+    }
+
+    #[test]
+    fn ids_of_the_wrong_shape_are_refused() {
+        for bad in ["", "a b", "ü", "a\"b", &"x".repeat(65)] {
+            assert!(DeviceId::try_from(bad).is_err(), "{bad:?}");
+        }
+        assert!(DeviceId::try_from("line-4:pump_07.b").is_ok());
+        assert!(serde_json::from_str::<DeviceId>("\"a b\"").is_err());
+    }
+
+    #[test]
+    fn every_group_has_one_worker() {
+        for workers in 1..9 {
+            let mut groups = vec![0; workers];
+            (0..=255).for_each(|g| groups[KeyGroup(g).worker(workers)] += 1);
+            assert_eq!(groups.iter().sum::<usize>(), KEY_GROUPS);
+            assert!(groups.iter().all(|g| *g >= KEY_GROUPS / workers));
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The figures a process shows, by their Prometheus names. One [`Metrics`] a process.
+
+use prometheus::{
+    Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry,
+    TextEncoder,
+};
+
+const SECONDS: &[f64] =
+    &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
+const ROWS: &[f64] = &[1.0, 4.0, 16.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0];
+
+/// Every metric of a process. Fetch a series once (`with_label_values`), then count in batches.
+///
+/// ```
+/// let metrics = tideflow_core::Metrics::default();
+/// metrics.readings.with_label_values(&["readings"]).inc_by(3);
+/// assert!(metrics.text().contains("tideflow_readings_total{source=\"readings\"} 3"));
+/// ```
+pub struct Metrics {
+    registry: Registry,
+    /// `tideflow_readings_total{source}`: records taken from a source, rejected ones included.
+    pub readings: IntCounterVec,
+    /// `tideflow_rejected_total{operator,reason}`: records sent to dead letters.
+    pub rejected: IntCounterVec,
+    /// `tideflow_late_total{operator}`: records that came after their window had closed.
+    pub late: IntCounterVec,
+    /// `tideflow_windows_total{operator}`: windows closed.
+    pub windows: IntCounterVec,
+    /// `tideflow_windowed_total{operator}`: records taken into a window.
+    pub windowed: IntCounterVec,
+    /// `tideflow_alarms_total{operator,state}`: alarms raised, cleared, expired.
+    pub alarms: IntCounterVec,
+    /// `tideflow_inference_rows_total{operator}`: rows scored.
+    pub inference_rows: IntCounterVec,
+    /// `tideflow_inference_batch_rows{operator}`: rows a batch held before padding.
+    pub inference_batch: HistogramVec,
+    /// `tideflow_inference_seconds{operator}`: time of one batch in the model.
+    pub inference_seconds: HistogramVec,
+    /// `tideflow_sink_records_total{sink}`: records published.
+    pub sink_records: IntCounterVec,
+    /// `tideflow_sink_seconds{sink}`: from an epoch's hand-over to its publication.
+    pub sink_seconds: HistogramVec,
+    /// `tideflow_epoch`: the newest epoch bound.
+    pub epoch: Gauge,
+    /// `tideflow_epoch_lag`: epochs bound and not yet published everywhere.
+    pub epoch_lag: Gauge,
+    /// `tideflow_watermark_seconds`: the graph's watermark, in seconds since 1970.
+    pub watermark: Gauge,
+    /// `tideflow_watermark_delay_seconds`: the wall clock less the watermark.
+    pub watermark_delay: Gauge,
+    /// `tideflow_consumer_lag{source,partition}`: records between position and the partition's end.
+    pub consumer_lag: GaugeVec,
+    /// `tideflow_worker_busy_ratio{worker}`: share of a core used since the last scrape.
+    pub worker_busy: GaugeVec,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let registry = Registry::new();
+        let r = &registry;
+        Metrics {
+            readings: counts(r, "readings_total", "Records taken from a source.", &["source"]),
+            rejected: counts(
+                r,
+                "rejected_total",
+                "Records sent to dead letters.",
+                &["operator", "reason"],
+            ),
+            late: counts(
+                r,
+                "late_total",
+                "Records that came after their window had closed.",
+                &["operator"],
+            ),
+            windows: counts(r, "windows_total", "Windows closed.", &["operator"]),
+            windowed: counts(r, "windowed_total", "Records taken into a window.", &["operator"]),
+            alarms: counts(
+                r,
+                "alarms_total",
+                "Alarms raised, cleared or expired.",
+                &["operator", "state"],
+            ),
+            inference_rows: counts(r, "inference_rows_total", "Rows scored.", &["operator"]),
+            inference_batch: spread(
+                r,
+                "inference_batch_rows",
+                "Rows a batch held before padding.",
+                "operator",
+                ROWS,
+            ),
+            inference_seconds: spread(
+                r,
+                "inference_seconds",
+                "Time of one batch in the model.",
+                "operator",
+                SECONDS,
+            ),
+            sink_records: counts(r, "sink_records_total", "Records published.", &["sink"]),
+            sink_seconds: spread(
+                r,
+                "sink_seconds",
+                "From an epoch's hand-over to its publication.",
+                "sink",
+                SECONDS,
+            ),
+            epoch: level(r, "epoch", "The newest epoch bound."),
+            epoch_lag: level(r, "epoch_lag", "Epochs bound and not yet published everywhere."),
+            watermark: level(r, "watermark_seconds", "The watermark, in seconds since 1970."),
+            watermark_delay: level(
+                r,
+                "watermark_delay_seconds",
+                "The wall clock less the watermark.",
+            ),
+            consumer_lag: levels(
+                r,
+                "consumer_lag",
+                "Records between the position and the partition's end.",
+                &["source", "partition"],
+            ),
+            worker_busy: levels(
+                r,
+                "worker_busy_ratio",
+                "Share of a core used since the last scrape.",
+                &["worker"],
+            ),
+            registry,
+        }
+    }
+}
+
+impl Metrics {
+    /// All series in the text format that Prometheus scrapes.
+    pub fn text(&self) -> String {
+        let mut bytes = Vec::new();
+        TextEncoder::new()
+            .encode(&self.registry.gather(), &mut bytes)
+            .expect("writing to memory cannot fail");
+        String::from_utf8(bytes).expect("the text format is UTF-8")
+    }
+
+    /// The sum of a counter over all its series.
+    pub fn total(counts: &IntCounterVec) -> u64 {
+        use prometheus::core::Collector;
+        let families = counts.collect();
+        let series = families.iter().flat_map(|f| f.get_metric());
+        series.map(|m| m.get_counter().get_value() as u64).sum()
+    }
+}
+
+const UNIQUE: &str = "names are unique and well formed";
+
+fn register<M: prometheus::core::Collector + Clone + 'static>(registry: &Registry, metric: M) -> M {
+    registry.register(Box::new(metric.clone())).expect(UNIQUE);
+    metric
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("tideflow")
+}
+
+fn counts(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    register(registry, IntCounterVec::new(opts(name, help), labels).expect(UNIQUE))
+}
+
+fn levels(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+    register(registry, GaugeVec::new(opts(name, help), labels).expect(UNIQUE))
+}
+
+fn level(registry: &Registry, name: &str, help: &str) -> Gauge {
+    register(registry, Gauge::with_opts(opts(name, help)).expect(UNIQUE))
+}
+
+fn spread(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    label: &str,
+    buckets: &[f64],
+) -> HistogramVec {
+    let opts = HistogramOpts::new(name, help).namespace("tideflow").buckets(buckets.to_vec());
+    register(registry, HistogramVec::new(opts, &[label]).expect(UNIQUE))
+}

@@ -1,0 +1,87 @@
+//! What a graph consists of, and what must hold before it may start.
+
+use crate::ErrorKind;
+
+/// One source, operator or sink of a graph. Its name is its identity.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Node {
+    /// Position in [`Plan::nodes`].
+    pub id: usize,
+    /// `source`, `operator` or `sink`.
+    pub kind: &'static str,
+    /// The name given in the graph.
+    pub name: String,
+    /// What it is, with the settings that matter.
+    pub about: String,
+}
+
+/// A stream from one node to another.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Edge {
+    /// The node it leaves.
+    pub from: usize,
+    /// The node it enters.
+    pub to: usize,
+    /// Which of the outputs, where there are several: `late`, `rejected`, …
+    pub label: &'static str,
+}
+
+/// Something that must hold before the graph starts.
+pub struct Check {
+    /// What is checked, as a person would say it.
+    pub what: String,
+    /// Checks it: what was found, or what is wrong.
+    pub run: Box<dyn Fn() -> Result<String, CheckFailure>>,
+}
+
+/// A check that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckFailure {
+    /// What to do about it.
+    pub kind: ErrorKind,
+    /// Expected and found.
+    pub message: String,
+}
+
+/// A graph as it is built: its nodes, its streams and its checks.
+#[derive(Default)]
+pub struct Plan {
+    /// In the order in which the graph names them.
+    pub nodes: Vec<Node>,
+    /// In the order in which the graph connects them.
+    pub edges: Vec<Edge>,
+    /// In the order of the nodes.
+    pub checks: Vec<Check>,
+}
+
+impl Plan {
+    /// The graph in the DOT language, left to right.
+    pub fn dot(&self, name: &str) -> String {
+        let quote = |s: &str| s.replace('\\', "\\\\").replace('"', "\\\"");
+        let mut dot =
+            format!("digraph \"{}\" {{\n  rankdir=LR;\n  node [shape=box];\n", quote(name));
+        for n in &self.nodes {
+            let shape = match n.kind {
+                "source" => ", shape=cds",
+                "sink" => ", shape=folder",
+                _ => "",
+            };
+            let (name, about) = (quote(&n.name), quote(&n.about));
+            dot += &format!("  n{} [label=\"{name}\\n{about}\"{shape}];\n", n.id);
+        }
+        for e in &self.edges {
+            let label = if e.label.is_empty() {
+                String::new()
+            } else {
+                format!(" [label=\"{}\"]", quote(e.label))
+            };
+            dot += &format!("  n{} -> n{}{label};\n", e.from, e.to);
+        }
+        dot + "}\n"
+    }
+
+    /// The graph as JSON: `{"graph","nodes":[{id,kind,name,about}],"edges":[{from,to,label}]}`.
+    pub fn json(&self, name: &str) -> serde_json::Value {
+        serde_json::json!({ "graph": name, "nodes": self.nodes, "edges": self.edges })
+    }
+}

@@ -1,0 +1,272 @@
+//! How records enter a graph.
+
+use timely::ExchangeData;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::scheduling::{Activator, SyncActivator};
+
+use crate::flow::{Flow, Mode, Stream};
+use crate::operator::OperatorName;
+use crate::pace::{Tick, Word};
+use crate::plan::Check;
+use crate::{BuildError, Ending, Epoch, Job, Part, Rejected};
+
+/// A place records come from, as it runs on one worker. Every implementation promises:
+/// 1. polling never waits, and takes about [`Batch::RECORDS`] records at most;
+/// 2. it reads the partitions that are its worker's and no others, each in order of offset;
+/// 3. a cut tells where every one of its partitions stands: what was polled before belongs to the
+///    epoch that ends, what is polled after to the next;
+/// 4. a partition's watermark is a function of what was read from it;
+/// 5. bytes that do not decode come out as [`Rejected`], are counted, and never end the process;
+/// 6. when records arrive after a poll that found none, it wakes the worker.
+///
+/// ```
+/// use tideflow_core::{Batch, EventTime, Part, PartState, Source};
+/// /// Counts to a limit.
+/// struct Numbers { next: i64, end: i64 }
+/// impl Source for Numbers {
+///     type Item = i64;
+///     fn poll(&mut self, batch: &mut Batch<i64>) -> bool {
+///         if self.next < self.end { batch.items.push(self.next); self.next += 1; }
+///         self.next < self.end
+///     }
+///     fn cut(&mut self, _wall_ms: i64, parts: &mut Vec<Part>) {
+///         let state = if self.next < self.end { PartState::Active } else { PartState::Ended };
+///         let source = "numbers".to_string();
+///         parts.push(Part { source, partition: 0, next: self.next, watermark: EventTime(self.next), state });
+///     }
+/// }
+/// let (mut source, mut batch) = (Numbers { next: 0, end: 2 }, Batch::default());
+/// while source.poll(&mut batch) {}
+/// assert_eq!(batch.items, [0, 1]);
+/// ```
+pub trait Source: 'static {
+    /// What it yields.
+    type Item: ExchangeData + Clone;
+    /// Appends what is there to `batch`; true when there is more.
+    fn poll(&mut self, batch: &mut Batch<Self::Item>) -> bool;
+    /// Tells where its partitions stand, at the wall-clock time that the epoch's binding records.
+    fn cut(&mut self, wall_ms: i64, parts: &mut Vec<Part>);
+}
+
+/// What one poll of a source found.
+#[derive(Debug)]
+pub struct Batch<T> {
+    /// Records, in order.
+    pub items: Vec<T>,
+    /// What did not decode.
+    pub rejected: Vec<Rejected>,
+    /// The size of both in bytes, as read.
+    pub bytes: usize,
+}
+
+impl<T> Batch<T> {
+    /// About how many records a poll takes.
+    pub const RECORDS: usize = 1024;
+}
+
+impl<T> Default for Batch<T> {
+    fn default() -> Self {
+        Batch { items: Vec::new(), rejected: Vec::new(), bytes: 0 }
+    }
+}
+
+/// What a graph says of a source: enough to check it, to draw it and to start it.
+pub trait SourceSpec {
+    /// The source as it runs on one worker.
+    type Source: Source;
+    /// What it is, with the settings that matter.
+    fn about(&self) -> String;
+    /// What must hold before it starts.
+    fn checks(&self) -> Vec<Check>;
+    /// Starts it on one worker.
+    ///
+    /// # Errors
+    /// When it cannot start here and now.
+    fn start(self, start: SourceStart) -> Result<Self::Source, BuildError>;
+}
+
+/// Where a source starts.
+pub struct SourceStart {
+    /// Its name in the graph.
+    pub name: OperatorName,
+    /// This worker's index, over all processes.
+    pub worker: usize,
+    /// The number of workers, over all processes.
+    pub workers: usize,
+    /// What the process's parts share.
+    pub job: Job,
+    /// Wakes the worker: promise 6.
+    pub waker: SyncActivator,
+}
+
+/// The two streams of a source.
+pub type Sourced<'s, D> = (Stream<'s, D>, Stream<'s, Rejected>);
+
+impl<'s> Flow<'s> {
+    /// Adds a source: its records, and what did not decode.
+    ///
+    /// State: one batch. Fails: as the source says.
+    ///
+    /// # Errors
+    /// When the name is taken, or the source cannot start.
+    pub fn source<S: SourceSpec>(
+        &self,
+        name: &str,
+        spec: S,
+    ) -> Result<Sourced<'s, <S::Source as Source>::Item>, BuildError> {
+        let node = self.node("source", name, spec.about(), &[])?;
+        spec.checks().into_iter().for_each(|c| self.check(c));
+        let name = OperatorName::new(name);
+
+        let mut builder = OperatorBuilder::new(name.as_str().to_string(), self.scope());
+        let mut ticks = builder.new_input(self.ticks(), Pipeline);
+        let (data, data_stream) = builder.new_output();
+        let (rejects, reject_stream) = builder.new_output();
+        let (words, word_stream): (_, StreamVec<'s, Epoch, Word>) = builder.new_output();
+        let info = builder.operator_info();
+        let (worker, workers) = self.worker();
+        let scope = self.scope();
+        let source = match self.mode() {
+            Mode::Plan => None,
+            Mode::Run => Some(spec.start(SourceStart {
+                name,
+                worker,
+                workers,
+                job: self.job().clone(),
+                waker: scope.worker().sync_activator_for(info.address.to_vec()),
+            })?),
+        };
+        let readings = self.job().metrics.readings.with_label_values(&[name.as_str()]);
+        let mut reader = Reader {
+            name,
+            source,
+            job: self.job().clone(),
+            activator: scope.activator_for(info.address),
+            readings,
+            data: OutputBuilder::from(data),
+            rejects: OutputBuilder::from(rejects),
+            words: OutputBuilder::from(words),
+            batch: Batch::default(),
+            open: None,
+        };
+        builder.build(move |capabilities| {
+            let mut held = capabilities.into_iter().map(|c| c.delayed(&1));
+            let mut next = || held.next().expect("a capability an output");
+            reader.open = reader.source.is_some().then(|| Open::at(next(), next(), next()));
+            move |_frontiers| {
+                name.run(|| {
+                    ticks.for_each(|_, ticks| ticks.drain(..).for_each(|t| reader.tick(&t)));
+                    reader.read();
+                })
+            }
+        });
+        self.listen(word_stream);
+        Ok((
+            Stream::new(self, node, "", data_stream),
+            Stream::new(self, node, "rejected", reject_stream),
+        ))
+    }
+}
+
+type Output<D> = OutputBuilder<Epoch, CapacityContainerBuilder<Vec<D>>>;
+
+/// The open epoch of one source on one worker.
+struct Open {
+    data: Capability<Epoch>,
+    rejects: Capability<Epoch>,
+    words: Capability<Epoch>,
+    bytes: usize,
+    hurried: bool,
+    stop_told: bool,
+}
+
+impl Open {
+    fn at(data: Capability<Epoch>, rejects: Capability<Epoch>, words: Capability<Epoch>) -> Self {
+        Open { data, rejects, words, bytes: 0, hurried: false, stop_told: false }
+    }
+}
+
+struct Reader<S: Source> {
+    name: OperatorName,
+    source: Option<S>,
+    job: Job,
+    activator: Activator,
+    readings: prometheus::IntCounter,
+    data: Output<S::Item>,
+    rejects: Output<Rejected>,
+    words: Output<Word>,
+    batch: Batch<S::Item>,
+    open: Option<Open>,
+}
+
+/// Batches read before the other operators have their turn.
+const BATCHES_A_TURN: usize = 4;
+
+impl<S: Source> Reader<S> {
+    /// Cuts: what was read belongs to the tick's epoch.
+    fn tick(&mut self, tick: &Tick) {
+        let (Some(source), Some(open)) = (self.source.as_mut(), self.open.as_mut()) else { return };
+        assert_eq!(*open.words.time(), tick.epoch, "ticks must come in order");
+        let mut parts = Vec::new();
+        source.cut(tick.wall_ms, &mut parts);
+        let parts = parts.into_iter().map(Word::Part);
+        self.words.activate().session(&open.words).give_iterator(parts);
+        if tick.ending == Ending::No {
+            let next = tick.epoch + 1;
+            open.data.downgrade(&next);
+            open.rejects.downgrade(&next);
+            open.words.downgrade(&next);
+            (open.bytes, open.hurried) = (0, false);
+        } else {
+            self.open = None;
+            self.source = None;
+        }
+    }
+
+    /// Reads into the open epoch until it is full, nothing is there, or it is others' turn.
+    fn read(&mut self) {
+        let (Some(source), Some(open)) = (self.source.as_mut(), self.open.as_mut()) else { return };
+        let stop = self.job.stop.asked();
+        if stop != Ending::No && !open.stop_told {
+            open.stop_told = true;
+            self.words.activate().session(&open.words).give(Word::Stop(stop));
+        }
+        for _ in 0..BATCHES_A_TURN {
+            if open.bytes >= self.job.epochs.bytes_max {
+                if !open.hurried {
+                    open.hurried = true;
+                    self.words.activate().session(&open.words).give(Word::Hurry);
+                }
+                return; // the next tick brings us back
+            }
+            let more = source.poll(&mut self.batch);
+            open.bytes += std::mem::take(&mut self.batch.bytes);
+            let (items, rejected) = (&mut self.batch.items, &mut self.batch.rejected);
+            self.readings.inc_by((items.len() + rejected.len()) as u64);
+            if !items.is_empty() {
+                self.data.activate().session(&open.data).give_container(items);
+                items.clear();
+            }
+            if !rejected.is_empty() {
+                count_rejected(&self.job, self.name, rejected);
+                self.rejects.activate().session(&open.rejects).give_container(rejected);
+                rejected.clear();
+            }
+            if !more {
+                return; // the source wakes us
+            }
+        }
+        self.activator.activate();
+    }
+}
+
+fn count_rejected(job: &Job, name: OperatorName, rejected: &[Rejected]) {
+    for r in rejected {
+        job.metrics.rejected.with_label_values(&[name.as_str(), r.reason.as_str()]).inc();
+    }
+}

@@ -1,0 +1,151 @@
+//! What `device_health` writes: one struct a topic, its JSON described in `schemas/`.
+
+use serde::{Deserialize, Serialize};
+use tideflow::prelude::*;
+
+use super::{Reading, ReadingStats};
+
+type Minute = Window<DeviceId, ReadingStats>;
+
+/// A device's window on the windows topic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WindowRecord {
+    /// The device; the record's key.
+    pub device: DeviceId,
+    /// The first millisecond of the window.
+    pub window_start: EventTime,
+    /// The first millisecond after it.
+    pub window_end: EventTime,
+    /// How many readings it holds.
+    pub count: u64,
+    /// In degrees Celsius.
+    pub temperature: Summary,
+    /// In millimetres a second.
+    pub vibration: Summary,
+    /// In amperes.
+    pub current: Summary,
+}
+
+impl From<Minute> for WindowRecord {
+    fn from(window: Minute) -> Self {
+        let stats = &window.value;
+        WindowRecord {
+            window_start: window.start,
+            window_end: window.end,
+            count: stats.temperature.count(),
+            temperature: stats.temperature.summary(),
+            vibration: stats.vibration.summary(),
+            current: stats.current.summary(),
+            device: window.key,
+        }
+    }
+}
+
+/// A window's score on the scores topic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScoreRecord {
+    /// The device; the record's key.
+    pub device: DeviceId,
+    /// The first millisecond of the window.
+    pub window_start: EventTime,
+    /// The first millisecond after it.
+    pub window_end: EventTime,
+    /// 0 is healthy, 1 is not.
+    pub score: f32,
+    /// The model's name.
+    pub model: String,
+    /// The model's version.
+    pub version: String,
+    /// The SHA-256 of the model's files.
+    pub digest: String,
+}
+
+impl From<Scored<Minute>> for ScoreRecord {
+    fn from(scored: Scored<Minute>) -> Self {
+        let model = &*scored.model;
+        ScoreRecord {
+            window_start: scored.of.start,
+            window_end: scored.of.end,
+            score: scored.score,
+            model: model.name.clone(),
+            version: model.version.clone(),
+            digest: model.digest.clone(),
+            device: scored.of.key,
+        }
+    }
+}
+
+/// A change of a device's alarm on the alarms topic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AlarmRecord {
+    /// The device; the record's key.
+    pub device: DeviceId,
+    /// The alarm's name in the graph.
+    pub alarm: String,
+    /// Raised, cleared or expired.
+    pub state: AlarmState,
+    /// The first millisecond of the window that made it so.
+    pub window_start: EventTime,
+    /// The first millisecond after it.
+    pub window_end: EventTime,
+    /// That window's score.
+    pub score: f32,
+    /// The start of the first window of the run above the threshold.
+    pub since: EventTime,
+}
+
+impl From<Alarm<DeviceId>> for AlarmRecord {
+    fn from(alarm: Alarm<DeviceId>) -> Self {
+        AlarmRecord {
+            device: alarm.key,
+            alarm: alarm.alarm,
+            state: alarm.state,
+            window_start: alarm.start,
+            window_end: alarm.end,
+            score: alarm.score,
+            since: alarm.since,
+        }
+    }
+}
+
+/// A reading that came after its window had closed, on the late topic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LateRecord {
+    /// The reading; its fields stand beside the others.
+    #[serde(flatten)]
+    pub reading: Reading,
+    /// The first millisecond of its window.
+    pub window_start: EventTime,
+    /// The first millisecond after it.
+    pub window_end: EventTime,
+    /// The watermark it came after.
+    pub watermark: EventTime,
+}
+
+impl From<Late<Reading>> for LateRecord {
+    fn from(late: Late<Reading>) -> Self {
+        LateRecord {
+            reading: late.record,
+            window_start: late.start,
+            window_end: late.end,
+            watermark: late.watermark,
+        }
+    }
+}
+
+macro_rules! keyed_by_device {
+    ($($record:ident . $($path:ident).+),+ $(,)?) => {$(
+        impl KeyedRecord for $record {
+            fn key(&self) -> &[u8] {
+                self.$($path).+.as_str().as_bytes()
+            }
+        }
+    )+};
+}
+
+keyed_by_device!(
+    WindowRecord.device,
+    ScoreRecord.device,
+    AlarmRecord.device,
+    LateRecord.reading.device,
+);

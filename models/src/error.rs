@@ -1,0 +1,277 @@
+//! What can go wrong with a model, and what to do about it.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+
+pub use tideflow_core::ErrorKind;
+
+/// What a native library said. Its own error type stays behind the feature that links it.
+pub(crate) type NativeError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A model could not be loaded, or is not the model that is wanted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelLoadError {
+    /// Nothing is at the path.
+    #[error("loading model `{}`: expected a folder, found nothing", path.display())]
+    FolderMissing {
+        /// The path that was given.
+        path: PathBuf,
+    },
+    /// Something other than a folder is at the path.
+    #[error("loading model `{}`: expected a folder, found a file", path.display())]
+    NotAFolder {
+        /// The path that was given.
+        path: PathBuf,
+    },
+    /// A file or folder that every model has is missing.
+    #[error(
+        "loading model `{}`: expected `{file}` in it, found {}", folder.display(), list(found)
+    )]
+    FileMissing {
+        /// The model's folder.
+        folder: PathBuf,
+        /// What was looked for, relative to the folder.
+        file: &'static str,
+        /// What is in the folder.
+        found: Vec<String>,
+    },
+    /// A file or folder is there and could not be read.
+    #[error("reading `{}` of a model: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The manifest is not JSON, or lacks a field, or a field has another type.
+    #[error("reading manifest `{}`: {source}", path.display())]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// Names the field and the place.
+        source: serde_json::Error,
+    },
+    /// A field of the manifest has a value that cannot be.
+    #[error("reading manifest `{}`: `{field}`: expected {expected}, found {found}", path.display())]
+    ManifestValue {
+        /// The manifest.
+        path: PathBuf,
+        /// The field, with dots between levels.
+        field: &'static str,
+        /// What may be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// The model has no signature of the name that its manifest gives.
+    #[error(
+        "loading model `{}`: expected signature `{expected}`, found {}",
+        folder.display(), list(found)
+    )]
+    SignatureMissing {
+        /// The model's folder.
+        folder: PathBuf,
+        /// The name in the manifest.
+        expected: String,
+        /// The names in the model.
+        found: Vec<String>,
+    },
+    /// The signature's inputs are not exactly the one that the manifest names.
+    #[error(
+        "loading model `{}`: signature `{signature}`: expected the single input `{expected}`, \
+         found {}",
+        folder.display(), list(found)
+    )]
+    Inputs {
+        /// The model's folder.
+        folder: PathBuf,
+        /// The signature.
+        signature: String,
+        /// The name in the manifest.
+        expected: String,
+        /// The names in the model.
+        found: Vec<String>,
+    },
+    /// The model gives several scores a row where one is wanted.
+    #[error("model `{model}`: expected one output, found {}", list(found))]
+    OutputCount {
+        /// The model's name.
+        model: String,
+        /// Its outputs.
+        found: Vec<String>,
+    },
+    /// The signature has no output of the name that the manifest gives.
+    #[error(
+        "loading model `{}`: signature `{signature}`: expected output `{expected}`, found {}",
+        folder.display(), list(found)
+    )]
+    OutputMissing {
+        /// The model's folder.
+        folder: PathBuf,
+        /// The signature.
+        signature: String,
+        /// The name in the manifest.
+        expected: String,
+        /// The names in the model.
+        found: Vec<String>,
+    },
+    /// The input or output has another element type than `float32`.
+    #[error(
+        "loading model `{}`: tensor `{tensor}`: expected type {expected}, found {found}",
+        folder.display()
+    )]
+    ElementType {
+        /// The model's folder.
+        folder: PathBuf,
+        /// The input or output, as the signature names it.
+        tensor: String,
+        /// The type that rows and scores have.
+        expected: &'static str,
+        /// The type in the model.
+        found: String,
+    },
+    /// The input or output has another shape than the manifest's features or outputs need.
+    #[error(
+        "loading model `{}`: tensor `{tensor}`: expected shape {expected} ({because}), found \
+         {found}",
+        folder.display()
+    )]
+    Shape {
+        /// The model's folder.
+        folder: PathBuf,
+        /// The input or output, as the signature names it.
+        tensor: String,
+        /// Rows by columns; `?` is any number.
+        expected: String,
+        /// Where that expectation comes from.
+        because: String,
+        /// The shape in the model.
+        found: String,
+    },
+    /// A graph computes other features than the model takes, or in another order.
+    #[error(
+        "model `{model}` takes other features, first at position {position}: expected {}, found \
+         {}; expected {} features: {}; found {}: {}",
+        item(expected, *position), item(found, *position),
+        expected.len(), list(expected), found.len(), list(found)
+    )]
+    Features {
+        /// The model's name.
+        model: String,
+        /// The first difference, counted from 0.
+        position: usize,
+        /// The features in the manifest, in order.
+        expected: Vec<String>,
+        /// The features of the graph, in order.
+        found: Vec<String>,
+    },
+    /// This program cannot run this kind of model.
+    #[error(
+        "loading model `{}`: it is a {format}, expected a program built with feature `{feature}`, \
+         found one without",
+        folder.display()
+    )]
+    BackendMissing {
+        /// The model's folder.
+        folder: PathBuf,
+        /// What is in it.
+        format: &'static str,
+        /// The feature of this crate that runs it.
+        feature: &'static str,
+    },
+    /// The native library refused the model.
+    #[error("loading model `{}` with {library}: {source}", folder.display())]
+    Native {
+        /// The model's folder.
+        folder: PathBuf,
+        /// The library.
+        library: &'static str,
+        /// What it said.
+        source: NativeError,
+    },
+}
+
+impl ModelLoadError {
+    /// What to do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { .. } => ErrorKind::Unavailable,
+            _ => ErrorKind::Invalid,
+        }
+    }
+}
+
+/// A batch could not be scored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScoreError {
+    /// The batch has not the size that it says.
+    #[error(
+        "scoring {count} rows with model `{model}`: expected {expected} values ({count} rows of \
+         {width} features), found {found}"
+    )]
+    Rows {
+        /// The model's name.
+        model: String,
+        /// Rows that the call announced.
+        count: usize,
+        /// Features a row.
+        width: usize,
+        /// Values that should have come.
+        expected: usize,
+        /// Values that came.
+        found: usize,
+    },
+    /// The model returned another number of scores than its signature says.
+    #[error(
+        "scoring {count} rows with model `{model}`: expected {expected} scores back, found {found}"
+    )]
+    Scores {
+        /// The model's name.
+        model: String,
+        /// Rows in the batch.
+        count: usize,
+        /// Scores that should have come back.
+        expected: usize,
+        /// Scores that came back.
+        found: usize,
+    },
+    /// The native library failed.
+    #[error("scoring {count} rows with model `{model}` by {library}: {source}")]
+    Native {
+        /// The model's name.
+        model: String,
+        /// Rows in the batch.
+        count: usize,
+        /// The library.
+        library: &'static str,
+        /// What it said.
+        source: NativeError,
+    },
+}
+
+impl ScoreError {
+    /// What to do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Rows { .. } => ErrorKind::Invalid,
+            Self::Scores { .. } | Self::Native { .. } => ErrorKind::Fatal,
+        }
+    }
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        return "none".to_string();
+    }
+    names.iter().map(quoted).collect::<Vec<_>>().join(", ")
+}
+
+fn item(names: &[String], position: usize) -> String {
+    names.get(position).map_or_else(|| "nothing more".to_string(), quoted)
+}
+
+fn quoted(name: impl Display) -> String {
+    format!("`{name}`")
+}

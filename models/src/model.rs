@@ -1,0 +1,164 @@
+//! What a model is: the trait, and the signature that it shows.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ModelLoadError, ScoreError};
+
+/// Something that scores rows of features. Every implementation promises:
+/// 1. `score` replaces what `out` held by `count` x [`Signature::outputs`] values, row by row, in
+///    the order of the rows; after an error `out` is empty;
+/// 2. the bits of a row's scores depend on that row and on `count` alone: not on the other rows, not
+///    on its place among them, not on earlier calls, not on the thread. Callers that pad every batch
+///    to one fixed `count` therefore get the same bits for a row in every run;
+/// 3. any number of threads may score at once; none waits for another's batch;
+/// 4. a row that holds a NaN or an infinity is scored like any other: what comes out is the model's
+///    affair;
+/// 5. the signature never changes.
+///
+/// ```
+/// use tideflow_models::{LinearModel, Model};
+///
+/// let model = LinearModel::new("heat", &[("temperature_mean", "celsius")], &[0.5], -10.0).logistic();
+/// let mut scores = Vec::new();
+/// model.score(&[20.0, 30.0], 2, &mut scores)?;
+/// assert_eq!(scores[0], 0.5);
+/// assert!(scores[1] > 0.99);
+/// # Ok::<(), tideflow_models::ScoreError>(())
+/// ```
+pub trait Model: Send + Sync + 'static {
+    /// What goes in and what comes out.
+    fn signature(&self) -> &Signature;
+
+    /// Scores `count` rows.
+    ///
+    /// `rows` holds `count` x [`Signature::width`] values, row by row, each in the units and the
+    /// order of [`Signature::features`]. Fails where `rows` has another length
+    /// ([`ScoreError::Rows`]) or the native library fails.
+    fn score(&self, rows: &[f32], count: usize, out: &mut Vec<f32>) -> Result<(), ScoreError>;
+
+    /// Scores one batch of `count` rows of zeros, so that the first real batch does not pay for what
+    /// a backend does only once.
+    fn warm(&self, count: usize) -> Result<(), ScoreError> {
+        let rows = vec![0.0; count * self.signature().width()];
+        self.score(&rows, count, &mut Vec::new())
+    }
+}
+
+/// One number that a model takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Feature {
+    /// Unique within the model.
+    pub name: String,
+    /// The unit of its values as they enter the model, before any scaling.
+    pub unit: String,
+}
+
+/// Which model it is, what goes in and what comes out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    /// The model's name.
+    pub name: String,
+    /// The model's version; any text.
+    pub version: String,
+    /// What the model consists of: equal digests, equal scores. SHA-256 in hexadecimal.
+    pub digest: String,
+    /// What a row holds, in order.
+    pub features: Vec<Feature>,
+    /// What a row's scores are, in order.
+    pub outputs: Vec<String>,
+}
+
+impl Signature {
+    /// Features a row.
+    pub fn width(&self) -> usize {
+        self.features.len()
+    }
+
+    /// Checks that the features a graph computes are the model's, in the model's order.
+    ///
+    /// Fails with [`ModelLoadError::Features`], which gives both lists and the first difference.
+    pub fn expect_features(&self, names: &[&str]) -> Result<(), ModelLoadError> {
+        let expected: Vec<&str> = self.features.iter().map(|f| f.name.as_str()).collect();
+        if expected == names {
+            return Ok(());
+        }
+        let shorter = expected.len().min(names.len());
+        Err(ModelLoadError::Features {
+            model: self.name.clone(),
+            position: (0..shorter).find(|&i| expected[i] != names[i]).unwrap_or(shorter),
+            expected: expected.iter().map(ToString::to_string).collect(),
+            found: names.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// Checks that the model gives one score a row, as a graph that goes by one score expects.
+    ///
+    /// Fails with [`ModelLoadError::OutputCount`].
+    pub fn expect_one_output(&self) -> Result<(), ModelLoadError> {
+        if self.outputs.len() == 1 {
+            return Ok(());
+        }
+        Err(ModelLoadError::OutputCount { model: self.name.clone(), found: self.outputs.clone() })
+    }
+
+    /// Checks the length of a batch: the first lines of every `score`.
+    pub(crate) fn check_rows(&self, rows: &[f32], count: usize) -> Result<(), ScoreError> {
+        let expected = count * self.width();
+        if rows.len() == expected {
+            return Ok(());
+        }
+        Err(ScoreError::Rows {
+            model: self.name.clone(),
+            count,
+            width: self.width(),
+            expected,
+            found: rows.len(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signature() -> Signature {
+        let feature = |name: &str| Feature { name: name.into(), unit: "celsius".into() };
+        Signature {
+            name: "health".into(),
+            version: "1".into(),
+            digest: String::new(),
+            features: vec![feature("mean"), feature("min"), feature("max")],
+            outputs: vec!["score".into()],
+        }
+    }
+
+    #[test]
+    fn equal_features_are_accepted() {
+        signature().expect_features(&["mean", "min", "max"]).unwrap();
+    }
+
+    #[test]
+    fn fault_swapped_features_name_the_first_difference() {
+        let error = signature().expect_features(&["mean", "max", "min"]).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Invalid);
+        assert_eq!(
+            error.to_string(),
+            "model `health` takes other features, first at position 1: expected `min`, found \
+             `max`; expected 3 features: `mean`, `min`, `max`; found 3: `mean`, `max`, `min`"
+        );
+    }
+
+    #[test]
+    fn fault_a_missing_last_feature_is_the_first_difference() {
+        let error = signature().expect_features(&["mean", "min"]).unwrap_err();
+        let message = error.to_string();
+        assert!(message.contains("position 2: expected `max`, found nothing more"), "{message}");
+    }
+
+    #[test]
+    fn fault_one_feature_too_many_is_the_first_difference() {
+        let error = signature().expect_features(&["mean", "min", "max", "std"]).unwrap_err();
+        let message = error.to_string();
+        assert!(message.contains("position 3: expected nothing more, found `std`"), "{message}");
+    }
+}

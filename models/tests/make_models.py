@@ -1,0 +1,113 @@
+"""Makes the SavedModels of the tests: `make_models.py FOLDER`.
+
+Each model is a folder with a manifest; `net.json` and `two.json` beside them hold rows and the
+scores that Keras itself gives them.
+"""
+
+import json
+import pathlib
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+WIDTH = 12
+ROWS = 300
+
+
+def manifest(name, width=WIDTH, signature="serving_default", tensors=("x", "y"), outputs=("score",)):
+    """A manifest for a model with these shapes and names."""
+    return {
+        "format_version": 1,
+        "name": name,
+        "version": "7",
+        "features": [{"name": f"f{i}", "unit": "1"} for i in range(width)],
+        "signature": {"name": signature, "input": tensors[0], "output": tensors[1]},
+        "outputs": list(outputs),
+        "scaling": "inside the SavedModel",
+        "metrics": {"auc": 0.5},
+        "alarm": {"raise_above": 0.9, "clear_below": 0.6},
+        "data_digest": "none",
+        "libraries": {"keras": keras.__version__, "tensorflow": tf.__version__},
+        "created": "2026-01-01T00:00:00Z",
+    }
+
+
+def write_manifest(folder, **values):
+    (folder / "manifest.json").write_text(json.dumps(manifest(folder.name, **values), indent=2))
+
+
+def export_keras(folder, model, output, **values):
+    """Exports a Keras model with the names that the export chose, and its scores of random rows."""
+    model.export(folder, verbose=False)
+    signature = tf.saved_model.load(folder).signatures["serving_default"]
+    (input_name,) = signature.structured_input_signature[1]
+    write_manifest(folder, tensors=(input_name, output), **values)
+    rows = np.random.default_rng(3).normal(scale=2.0, size=(ROWS, WIDTH)).astype(np.float32)
+    scores = model(rows)
+    scores = scores[output] if isinstance(scores, dict) else scores
+    (folder.parent / f"{folder.name}.json").write_text(
+        json.dumps({"rows": rows.tolist(), "scores": scores.numpy().tolist()})
+    )
+
+
+def net(folder):
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((WIDTH,)),
+            layers.Dense(8, activation="tanh"),
+            layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+    export_keras(folder, model, "output_0")
+
+
+def two(folder):
+    """Two outputs; the one with two columns is read."""
+    row = keras.Input((WIDTH,))
+    hidden = keras.layers.Dense(8, activation="tanh")(row)
+    score = keras.layers.Dense(1, activation="sigmoid")(hidden)
+    parts = keras.layers.Dense(2, activation="sigmoid")(hidden)
+    model = keras.Model(row, {"score": score, "parts": parts})
+    export_keras(folder, model, "parts", outputs=["heat", "wear"])
+
+
+class Sum(tf.Module):
+    """The weighted sum of a row, in a type of choice."""
+
+    def __init__(self, width, dtype):
+        super().__init__()
+        self.weights = tf.Variable(tf.ones((width, 1), dtype))
+
+    def __call__(self, x):
+        return {"y": tf.matmul(x, self.weights)}
+
+
+def save_sum(folder, rows=None, width=WIDTH, dtype=tf.float32, extra=False, **values):
+    """Saves a `Sum`; with `extra` it takes a second input."""
+    module = Sum(width, dtype)
+    specs = [tf.TensorSpec((rows, width), dtype, "x")]
+    function = lambda x: module(x)
+    if extra:
+        specs.append(tf.TensorSpec((), dtype, "gain"))
+        function = lambda x, gain: {"y": module(x)["y"] * gain}
+    concrete = tf.function(function).get_concrete_function(*specs)
+    name = values.get("signature", "serving_default")
+    tf.saved_model.save(module, folder, signatures={name: concrete})
+    write_manifest(folder, **values)
+
+
+def main(target):
+    keras.utils.set_random_seed(7)
+    net(target / "net")
+    two(target / "two")
+    save_sum(target / "narrow", width=9)
+    save_sum(target / "other_signature", signature="predict")
+    save_sum(target / "double", dtype=tf.float64)
+    save_sum(target / "fixed_rows", rows=32)
+    save_sum(target / "two_inputs", extra=True)
+
+
+main(pathlib.Path(sys.argv[1]))

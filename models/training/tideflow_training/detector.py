@@ -1,0 +1,152 @@
+"""A denoising autoencoder and what surrounds it, from healthy windows to one Keras model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tideflow_training.layers import Distance, Score, Shape, Standardize
+
+# Windows a training step, and rows a call outside training.
+BATCH = 256
+ROWS = 8_192
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an autoencoder is built and trained."""
+
+    # Seed of the initial weights and of the order of windows.
+    seed: int = 1
+    # Width of the two hidden layers.
+    hidden: int = 24
+    # Width of the code, as a share of the columns, at least 1.
+    code_share: float = 0.67
+    # Noise on the inputs in training, in standard deviations of a column. It keeps the code from
+    # bending around single windows, which would cost distance where there were none.
+    noise: float = 0.5
+    # Passes over the training windows; None takes as many as make `steps` steps.
+    epochs: int | None = None
+    # Steps of up to 256 windows.
+    steps: int = 1_500
+    learning_rate: float = 3e-3
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A trained model and what is known of it."""
+
+    # features [windows, 4 * fields] float32 -> {"score": [windows, 1]}
+    model: keras.Model
+    # The same windows -> distance [windows, 1], before calibration.
+    distance: keras.Model
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def score(self, features: np.ndarray) -> np.ndarray:
+        """Scores [windows] of features [windows, 4 * fields]."""
+        return run(self.model, features)["score"][:, 0]
+
+
+def make_deterministic(seed: int) -> None:
+    """Two runs with one seed on one machine give the same weights, byte for byte."""
+    # One thread: sums in one order, and a machine that does other work too is not crowded.
+    for pool in ("intra_op", "inter_op"):
+        if getattr(tf.config.threading, f"get_{pool}_parallelism_threads")() != 1:
+            getattr(tf.config.threading, f"set_{pool}_parallelism_threads")(1)
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def train_detector(
+    train: np.ndarray,
+    settings: Settings,
+    validation: np.ndarray | None = None,
+    calibration: np.ndarray | None = None,
+) -> Detector:
+    """Trains on `train`, keeps the epoch that is best on `validation`, calibrates on `calibration`.
+
+    All are features [windows, 4 * fields] of healthy windows, as recorded. Without validation the
+    last epoch is kept; without calibration windows, the training windows stand in for them.
+    """
+    make_deterministic(settings.seed)
+    train = train.astype(np.float32)
+    inputs = keras.Input((train.shape[1],), name="features", dtype="float32")
+    shape = Shape(Shape.floor_of(train), name="shape")
+    standardize = Standardize.of(np.asarray(shape(train)))
+    columns = standardize(shape(inputs))
+    prepare = keras.Model(inputs, columns)
+    autoencoder = _build(columns.shape[1], settings)
+    history = _fit(autoencoder, run(prepare, train), validation, prepare, settings)
+
+    outputs = autoencoder(columns)
+    code, reconstruction = outputs["code"], outputs["reconstruction"]
+    parts = run(keras.Model(inputs, [columns, code, reconstruction]), train)
+    distance = Distance.of(*parts)(columns, code, reconstruction)
+    distance_model = keras.Model(inputs, distance)
+    held_out = train if calibration is None else calibration
+    score = Score.of(run(distance_model, held_out)[:, 0])
+    model = keras.Model(inputs, {"score": score(distance)}, name="detector")
+    clear, alarm = float(score.distances[-2]), float(score.distances[-1])
+    metrics = {"distance_at_0.6": clear, "distance_at_0.9": alarm, **history}
+    return Detector(model, distance_model, metrics)
+
+
+def _build(columns: int, settings: Settings) -> keras.Model:
+    code_width = max(1, round(columns * settings.code_share))
+    inputs = keras.Input((columns,))
+    noisy = keras.layers.GaussianNoise(settings.noise, seed=settings.seed)(inputs)
+    hidden = keras.layers.Dense(settings.hidden, "leaky_relu")(noisy)
+    # Linear and unbounded: a machine beyond its usual range must get a code beyond the usual ones.
+    code = keras.layers.Dense(code_width, name="code")(hidden)
+    hidden = keras.layers.Dense(settings.hidden, "leaky_relu")(code)
+    reconstruction = keras.layers.Dense(columns, name="reconstruction")(hidden)
+    return keras.Model(inputs, {"code": code, "reconstruction": reconstruction}, name="autoencoder")
+
+
+def _fit(autoencoder, columns, validation, prepare, settings) -> dict[str, float]:
+    """Trains in place. A loop of our own: `fit` brings tf.data, which is slower and talks."""
+    batches = -(-len(columns) // BATCH)
+    epochs = settings.epochs or -(-settings.steps // batches)
+    decay = keras.optimizers.schedules.CosineDecay(settings.learning_rate, epochs * batches)
+    optimizer = keras.optimizers.Adam(decay)
+    optimizer.build(autoencoder.trainable_variables)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, columns.shape[1]), tf.float32)])
+    def step(batch):
+        with tf.GradientTape() as tape:
+            error = autoencoder(batch, training=True)["reconstruction"] - batch
+            loss = tf.reduce_mean(tf.square(error))
+        gradients = tape.gradient(loss, autoencoder.trainable_variables)
+        optimizer.apply(gradients, autoencoder.trainable_variables)
+        return loss
+
+    held_out = None if validation is None else run(prepare, validation)
+    random = np.random.default_rng(settings.seed)
+    best, kept = math.inf, None
+    for _ in range(epochs):
+        order = random.permutation(len(columns))
+        losses = [step(columns[order[i : i + BATCH]]) for i in range(0, len(order), BATCH)]
+        if held_out is not None:
+            error = run(autoencoder, held_out)["reconstruction"] - held_out
+            loss = float(np.mean(np.square(error)))
+            if loss < best:
+                best, kept = loss, autoencoder.get_weights()
+    metrics = {"epochs": float(epochs), "train_loss": float(np.mean(losses))}
+    if kept is not None:
+        autoencoder.set_weights(kept)
+        metrics["validation_loss"] = best
+    return metrics
+
+
+def run(model: keras.Model, features: np.ndarray):
+    """What `model` makes of many rows, without the machinery of `predict`."""
+    features = features.astype(np.float32)
+    parts = [
+        model(features[start : start + ROWS], training=False)
+        for start in range(0, len(features), ROWS)
+    ]
+    return tf.nest.map_structure(lambda *rows: np.concatenate(rows), *parts)

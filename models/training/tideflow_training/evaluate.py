@@ -1,0 +1,118 @@
+"""Alarms against labelled faults."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tideflow_training.alarms import CLEAR_BELOW, RAISE_ABOVE, raise_alarms
+from tideflow_training.windows import Windows, WindowsFileError
+
+
+@dataclass(frozen=True)
+class Label:
+    """A fault: one device from `start_ms` to `end_ms` (exclusive), event time."""
+
+    device: str
+    start_ms: int
+    end_ms: int
+    kind: str
+
+
+def read_labels(path: Path | str) -> list[Label]:
+    """Reads JSON lines `{"device", "from", "to"}` (ms), with `"kind"` where it is known."""
+    labels = []
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise WindowsFileError(path, None, f"cannot be read: {error}") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+            kind = str(record.get("kind", "fault"))
+            label = Label(str(record["device"]), int(record["from"]), int(record["to"]), kind)
+        except KeyError as error:
+            raise WindowsFileError(path, number, f"`{error.args[0]}` is missing") from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise WindowsFileError(path, number, f"not a label: {error}") from error
+        labels.append(label)
+    return labels
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the alarms of one model are worth."""
+
+    # One a label: windows from the one with the onset to the one that raised, or None.
+    windows_to_alarm: list[int | None]
+    alarms: int
+    # On a device without a fault in that window or the two before it.
+    false_alarms: int
+    # Share of windows without a fault at `RAISE_ABOVE` or more.
+    false_positive_rate: float
+    # Of windows, faulty against healthy; NaN without labels.
+    auc: float
+
+    @property
+    def found(self) -> int:
+        """Labels with an alarm."""
+        return sum(windows is not None for windows in self.windows_to_alarm)
+
+
+def judge(
+    windows: Windows,
+    score: np.ndarray,
+    labels: list[Label],
+    raise_above: float = RAISE_ABOVE,
+    clear_below: float = CLEAR_BELOW,
+    for_at_least: int = 2,
+) -> Verdict:
+    """Raises the alarms of every device and holds them against the labels."""
+    order = np.lexsort((windows.start_ms, windows.device))
+    faulty = np.zeros(len(windows), bool)
+    waited: list[int | None] = [None] * len(labels)
+    by_device: dict[str, list[int]] = {}
+    for index, label in enumerate(labels):
+        by_device.setdefault(label.device, []).append(index)
+    alarms = false_alarms = 0
+    names, first = np.unique(windows.device[order], return_index=True)
+    for name, rows in zip(names, np.split(order, first[1:])):
+        start, end = windows.start_ms[rows], windows.end_ms[rows]
+        mine = by_device.get(str(name), [])
+        shown = {index: _overlap(start, end, labels[index]) for index in mine}
+        for mask in shown.values():
+            faulty[rows] |= mask
+        for alarm in raise_alarms(score[rows], raise_above, clear_below, for_at_least):
+            alarms += 1
+            last = len(rows) if alarm.cleared is None else alarm.cleared
+            explained = False
+            for index, mask in shown.items():
+                recent = mask[max(0, alarm.raised - 2) : alarm.raised + 1].any()
+                explained |= bool(recent)
+                during = np.flatnonzero(mask[alarm.raised : last])
+                if (recent or len(during)) and waited[index] is None:
+                    onset = int(np.flatnonzero(mask)[0])
+                    waited[index] = max(0, alarm.raised - onset)
+            false_alarms += not explained
+    healthy = score[~faulty]
+    rate = float(np.mean(healthy >= raise_above)) if len(healthy) else float("nan")
+    auc = area_under_roc(healthy, score[faulty]) if faulty.any() else float("nan")
+    return Verdict(waited, alarms, false_alarms, rate, auc)
+
+
+def _overlap(start: np.ndarray, end: np.ndarray, label: Label) -> np.ndarray:
+    return (start < label.end_ms) & (end > label.start_ms)
+
+
+def area_under_roc(healthy: np.ndarray, faulty: np.ndarray) -> float:
+    """The chance that a faulty window scores above a healthy one, ties counted half."""
+    both = np.concatenate([healthy, faulty])
+    values, inverse, counts = np.unique(both, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(counts) - (counts - 1) / 2.0)[inverse]
+    wins = rank[len(healthy) :].sum() - len(faulty) * (len(faulty) + 1) / 2.0
+    return float(wins / (len(healthy) * len(faulty)))

@@ -1,0 +1,122 @@
+"""The SavedModel and the manifest beside it: what the graph needs to call a model, and only that."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from datetime import datetime, timezone
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tideflow_training.alarms import CLEAR_BELOW, RAISE_ABOVE
+from tideflow_training.detector import Detector
+from tideflow_training.windows import feature_names
+
+FORMAT_VERSION = 1
+SIGNATURE = "serving_default"
+INPUT = "features"
+OUTPUT = "score"
+MANIFEST = "manifest.json"
+
+
+class ModelFolderError(ValueError):
+    """A folder that cannot take a model, or holds none."""
+
+
+def export(
+    detector: Detector,
+    folder: Path | str,
+    *,
+    name: str,
+    version: str,
+    fields: tuple[str, ...],
+    units: dict[str, str],
+    data_digest: str,
+) -> None:
+    """Writes the model to `folder` as a whole: a model that is there already is replaced.
+
+    The one signature, `serving_default`, takes `features` [n, 4 * fields] float32 and gives
+    `score` [n, 1] float32 in 0 to 1.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (folder / MANIFEST).exists() and _holds_something(folder):
+        raise ModelFolderError(f"`{folder}` is not empty and holds no model: not overwritten")
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+
+    width = 4 * len(fields)
+    archive = keras.export.ExportArchive()
+    archive.track(detector.model)
+    archive.add_endpoint(
+        SIGNATURE,
+        lambda features: {OUTPUT: detector.model(features)[OUTPUT]},
+        input_signature=[tf.TensorSpec((None, width), tf.float32, name=INPUT)],
+    )
+    archive.write_out(str(partial), verbose=False)
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "name": name,
+        "version": version,
+        "features": [
+            {"name": feature, "unit": units.get(feature.rsplit(".", 1)[0], "unspecified")}
+            for feature in feature_names(fields)
+        ],
+        "signature": {"name": SIGNATURE, "input": INPUT, "output": OUTPUT},
+        "outputs": [OUTPUT],
+        "scaling": "inside the SavedModel",
+        "metrics": detector.metrics,
+        "alarm": {"raise_above": RAISE_ABOVE, "clear_below": CLEAR_BELOW},
+        "data_digest": data_digest,
+        "libraries": {
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+        },
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    text = json.dumps(manifest, indent=2, allow_nan=False)
+    (partial / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    if folder.exists():
+        shutil.rmtree(folder)
+    partial.rename(folder)
+
+
+def read_manifest(folder: Path | str) -> dict:
+    """The manifest of the model in `folder`."""
+    path = Path(folder) / MANIFEST
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelFolderError(f"no model in `{folder}`: {error}") from error
+
+
+def load_score(folder: Path | str):
+    """The model in `folder` as a function from features [n, width] to scores [n]."""
+    try:
+        serve = tf.saved_model.load(str(folder)).signatures[SIGNATURE]
+    except (OSError, KeyError) as error:
+        raise ModelFolderError(f"no model in `{folder}`: {error}") from error
+
+    def score(features: np.ndarray) -> np.ndarray:
+        given = tf.constant(np.asarray(features, np.float32))
+        return serve(**{INPUT: given})[OUTPUT].numpy()[:, 0]
+
+    # The signature lives as long as the model it belongs to.
+    score.signature = serve
+    return score
+
+
+def fields_of(manifest: dict) -> tuple[str, ...]:
+    """The fields behind a manifest's features, in their order."""
+    names = [feature["name"] for feature in manifest["features"]]
+    return tuple(dict.fromkeys(name.rsplit(".", 1)[0] for name in names))
+
+
+def _holds_something(folder: Path) -> bool:
+    return not folder.is_dir() or any(folder.iterdir())

@@ -1,0 +1,13 @@
+//! What a graph does with a stream. One operator is one file and one extension trait.
+
+mod alarm;
+mod infer;
+mod key_by;
+mod map;
+mod window;
+
+pub use alarm::{Alarm, AlarmState, Alarms, Hysteresis};
+pub use infer::{Features, Infer, InferOptions, Inferred, ModelId, Scored};
+pub use key_by::{KeyBy, Keyed};
+pub use map::Map;
+pub use window::{Aggregate, Late, Stats, Summary, Tumbling, Window, Windowed};

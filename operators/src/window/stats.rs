@@ -1,0 +1,169 @@
+//! Count, mean, deviation and extremes of a series, exact whatever the order.
+
+use ethnum::{U256, u256};
+use serde::{Deserialize, Serialize};
+
+/// Running statistics of one quantity, 80 bytes.
+///
+/// Sums are kept as integers (units of 2^-64 and 2^-128), so adding is commutative and associative:
+/// any order, any split over partitions and any replay gives the same bits. The mean is the exact sum
+/// rounded once and divided; the deviation has no cancellation, however large the offset.
+///
+/// Values must lie within [`Stats::LIMIT`]; beyond it, and beyond 8 million values at the limit, sums
+/// saturate.
+///
+/// ```
+/// use tideflow_operators::Stats;
+/// let mut stats = Stats::default();
+/// [1.0, 2.0, 6.0].iter().for_each(|x| stats.add(*x));
+/// let s = stats.summary();
+/// assert_eq!((s.mean, s.min, s.max), (3.0, 1.0, 6.0));
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stats {
+    count: u64,
+    min: f64,
+    max: f64,
+    sum: i128,
+    squares: U256,
+}
+
+/// What [`Stats`] say, in the unit of the quantity.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The arithmetic mean.
+    pub mean: f64,
+    /// The standard deviation of the population (divided by n, 0 for one value).
+    pub std: f64,
+    /// The least value.
+    pub min: f64,
+    /// The greatest value.
+    pub max: f64,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        let (min, max) = (f64::INFINITY, f64::NEG_INFINITY);
+        Stats { count: 0, min, max, sum: 0, squares: u256::ZERO }
+    }
+}
+
+/// 2^64: one unit of the quantity in units of the sum.
+const UNIT: f64 = 18_446_744_073_709_551_616.0;
+
+impl Stats {
+    /// The magnitude from which on values are not kept exactly: 2^40, about 1.1e12.
+    pub const LIMIT: f64 = 1_099_511_627_776.0;
+
+    /// Adds a value. It must be finite and within [`Stats::LIMIT`]: sources reject what is not.
+    #[inline]
+    pub fn add(&mut self, value: f64) {
+        debug_assert!(value.abs() < Self::LIMIT, "{value} is beyond the limit");
+        let value = value + 0.0; // -0 becomes 0: which of the two is less would depend on the order
+        self.count += 1;
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
+        let units = fixed(value);
+        self.sum = self.sum.saturating_add(units);
+        self.squares = self.squares.saturating_add(square(units.unsigned_abs()));
+    }
+
+    /// How many values were added.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The statistics; of no value at all, NaN and infinities.
+    pub fn summary(&self) -> Summary {
+        let n = self.count as f64;
+        let mean = self.sum as f64 / UNIT / n;
+        // n^2 variance = n sum(x^2) - sum(x)^2, in integers; the difference fits where its parts wrap.
+        let spread = self
+            .squares
+            .wrapping_mul(U256::from(self.count))
+            .wrapping_sub(square(self.sum.unsigned_abs()));
+        let std = (spread.as_f64() / (n * n)).sqrt() / UNIT;
+        Summary { mean, std, min: self.min, max: self.max }
+    }
+}
+
+fn square(units: u128) -> U256 {
+    U256::from(units).wrapping_mul(U256::from(units))
+}
+
+/// The value in units of 2^-64, rounded to the nearest (half to even below 2^-12 only: above, exact).
+#[inline]
+fn fixed(value: f64) -> i128 {
+    let bits = value.to_bits();
+    let exponent = ((bits >> 52) & 0x7ff) as i32;
+    let mantissa = (bits & ((1 << 52) - 1)) | if exponent == 0 { 0 } else { 1 << 52 };
+    let shift = exponent.max(1) - 1075 + 64;
+    let magnitude = match shift {
+        0..75 => i128::from(mantissa) << shift,
+        -63..0 => {
+            let (kept, rest) = (mantissa >> -shift, mantissa & ((1 << -shift) - 1));
+            let half = 1u64 << (-shift - 1);
+            let up = rest > half || (rest == half && kept & 1 == 1);
+            i128::from(kept + u64::from(up))
+        }
+        ..-63 => 0,
+        75.. => i128::MAX >> 23,
+    };
+    if value < 0.0 { -magnitude } else { magnitude }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn stats(values: &[f64]) -> Stats {
+        let mut stats = Stats::default();
+        values.iter().for_each(|v| stats.add(*v));
+        stats
+    }
+
+    #[test]
+    fn a_large_offset_costs_no_precision() {
+        let shifted: Vec<f64> = [1.0, 2.0, 3.0, 4.0].iter().map(|x| x + 1e9).collect();
+        assert_eq!(stats(&shifted).summary().std, stats(&[1.0, 2.0, 3.0, 4.0]).summary().std);
+        assert_eq!(stats(&[1.0, 2.0, 3.0, 4.0]).summary().std, 1.25f64.sqrt());
+    }
+
+    #[test]
+    fn one_value_has_no_deviation() {
+        let s = stats(&[21.37]).summary();
+        assert_eq!(s, Summary { mean: 21.37, std: 0.0, min: 21.37, max: 21.37 });
+    }
+
+    #[test]
+    fn fixed_point_is_exact_down_to_2_to_the_minus_12() {
+        for value in [0.0, 1.0, -1.0, 21.37, 0.000_25, 1e12, -123.456e9] {
+            assert_eq!(fixed(value) as f64 / UNIT, value);
+        }
+        assert_eq!(fixed(1e-30), 0);
+        assert_eq!(fixed(-1.5 / UNIT), -2);
+        assert_eq!(fixed(0.5 / UNIT), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn oracle_order_and_split_do_not_matter(
+            mut values in prop::collection::vec(-1e12..1e12f64, 1..200), seed in any::<u64>()
+        ) {
+            let first = stats(&values);
+            let mut s = seed;
+            for i in (1..values.len()).rev() {
+                s = s.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                values.swap(i, (s >> 33) as usize % (i + 1));
+            }
+            prop_assert_eq!(&stats(&values), &first);
+            let n = values.len() as f64;
+            let mean = values.iter().sum::<f64>() / n;
+            let std = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
+            let s = first.summary();
+            prop_assert!((s.mean - mean).abs() <= 1e-3);
+            prop_assert!((s.std - std).abs() <= 1e-9 * std + 1e-3, "{} {}", s.std, std);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Windows against a recomputation from scratch: random histories with late records, cut at random
+//! places, on one to four workers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
+use tideflow_core::{
+    Binding, EpochSettings, Event, EventTime, Flow, Job, RecentBindings, execute, timely,
+};
+use tideflow_operators::{Aggregate, KeyBy, Late, Stats, Tumbling, Window};
+use tideflow_sinks::VecSink;
+use tideflow_sources::VecSource;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Reading {
+    device: u64,
+    ts: i64,
+    value: f64,
+}
+
+impl Event for Reading {
+    fn event_time(&self) -> EventTime {
+        EventTime(self.ts)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Values(Stats);
+
+impl Aggregate<Reading> for Values {
+    fn add(&mut self, record: &Reading) {
+        self.0.add(record.value);
+    }
+}
+
+const LENGTH_MS: i64 = 100;
+
+/// What a run published: with the epoch of each.
+#[derive(Debug, PartialEq)]
+struct Published {
+    windows: BTreeMap<(u64, i64), (u64, Values)>,
+    late: Vec<(u64, String)>,
+}
+
+fn run(
+    history: &[Vec<Reading>],
+    bound_ms: u64,
+    workers: usize,
+    chunk: usize,
+    epoch_bytes: usize,
+) -> (Published, Vec<Binding>) {
+    let (windows, late) = (VecSink::new(), VecSink::new());
+    let log = RecentBindings::new(usize::MAX);
+    let source = VecSource::new(history.to_vec())
+        .out_of_orderness(Duration::from_millis(bound_ms))
+        .chunk(chunk);
+    let epochs = EpochSettings {
+        interval: Duration::from_millis(20),
+        inflight_max: 3,
+        bytes_max: epoch_bytes,
+    };
+    let job = Job { epochs, ..Job::default() };
+    let sinks = (windows.clone(), late.clone());
+    let graph = move |flow: &Flow<'_>| {
+        let (readings, _) = flow.source("readings", source.clone())?;
+        let windowed = readings
+            .key_by(|r| &r.device)
+            .tumbling_window::<_, Values>("windows", Tumbling::of(Duration::from_millis(100)))?;
+        flow.sink("on time", windowed.on_time, sinks.0.clone())?;
+        flow.sink("late", windowed.late, sinks.1.clone())
+    };
+    let config = timely::Config::process(workers);
+    execute(config, &job, Box::new(log.clone()), |_| (), graph).expect("the graph runs");
+    let mut once = BTreeMap::new();
+    for (epoch, Window { key, start, value, .. }) in windows.take() {
+        let before = once.insert((key, start.0), (epoch, value));
+        assert_eq!(before, None, "window of {key} at {start} came twice");
+    }
+    let mut late: Vec<_> = late.take().into_iter().map(|(e, l)| (e, format!("{l:?}"))).collect();
+    late.sort();
+    (Published { windows: once, late }, log.kept())
+}
+
+/// The same from the history and the bindings alone.
+fn recompute(history: &[Vec<Reading>], bindings: &[Binding]) -> Published {
+    let watermark_before = |i: usize| match i {
+        0 => EventTime::MIN,
+        i => bindings[i - 1].watermark,
+    };
+    let mut windows: BTreeMap<(u64, i64), (u64, Values)> = BTreeMap::new();
+    let mut late = Vec::new();
+    for (partition, records) in history.iter().enumerate() {
+        for (offset, r) in records.iter().enumerate() {
+            let holds = |b: &Binding| b.parts[partition].next > offset as i64;
+            let i = bindings.iter().position(holds).expect("every record is in an epoch");
+            let (start, end) = (r.ts - r.ts % LENGTH_MS, r.ts - r.ts % LENGTH_MS + LENGTH_MS);
+            if EventTime(end) <= watermark_before(i) {
+                let (start, end) = (EventTime(start), EventTime(end));
+                let watermark = watermark_before(i);
+                let late_record = Late { record: r.clone(), start, end, watermark };
+                late.push((bindings[i].epoch, format!("{late_record:?}")));
+            } else {
+                let closes = bindings.iter().find(|b| b.watermark >= EventTime(end));
+                let closes = closes.expect("the end of input closes every window").epoch;
+                let entry = windows.entry((r.device, start));
+                entry.or_insert_with(|| (closes, Values::default())).1.add(r);
+            }
+        }
+    }
+    late.sort();
+    Published { windows, late }
+}
+
+fn histories() -> impl Strategy<Value = Vec<Vec<Reading>>> {
+    let record = (0..12u64, 0..40i64, 0..200i64, -50.0..50.0f64);
+    let partition = prop::collection::vec(record, 0..400).prop_map(|steps| {
+        let mut now = 1_000;
+        let reading = |(device, step, back, value)| {
+            now += step;
+            Reading { device, ts: now - back, value }
+        };
+        steps.into_iter().map(reading).collect::<Vec<_>>()
+    });
+    prop::collection::vec(partition, 1..5)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn oracle_windows_equal_a_recomputation(
+        history in histories(),
+        bound_ms in 0..250u64,
+        workers in 1..5usize,
+        chunk in 1..50usize,
+        epoch_bytes in 200..8_000usize,
+    ) {
+        let (published, bindings) = run(&history, bound_ms, workers, chunk, epoch_bytes);
+        prop_assert_eq!(&published, &recompute(&history, &bindings));
+    }
+
+    #[test]
+    fn oracle_one_worker_equals_many_while_disorder_stays_within_the_bound(
+        history in histories(), chunk in 1..50usize, epoch_bytes in 200..8_000usize,
+    ) {
+        let of = |workers| {
+            let (published, _) = run(&history, 200, workers, chunk, epoch_bytes);
+            assert_eq!(published.late, []);
+            published.windows.into_iter().map(|(k, (_, v))| (k, v)).collect::<Vec<_>>()
+        };
+        let one = of(1);
+        for workers in 2..5 {
+            prop_assert_eq!(&of(workers), &one, "{} workers", workers);
+        }
+    }
+}
+
+#[test]
+fn an_empty_history_ends() {
+    let (published, bindings) = run(&[vec![]], 0, 2, 1, 1_000);
+    assert_eq!((published.windows.len(), published.late.len()), (0, 0));
+    assert_eq!(bindings.last().map(|b| b.watermark), Some(EventTime::MAX));
+}

@@ -1,0 +1,184 @@
+#!/usr/bin/env bash
+# A single Apache Kafka broker (KRaft) on loopback, from Maven's jars: for tests, demos and benches.
+#
+#   scripts/kafka.sh start  [--dir DIR] [--port PORT] [--while PID [--remove]]
+#   scripts/kafka.sh stop   [--dir DIR] [--kill]
+#   scripts/kafka.sh status [--dir DIR]
+#
+# start   prints BROKERS=127.0.0.1:PORT once the broker answers. A folder that has run before keeps
+#         its port and its data.
+# --dir   data, settings, log and process id; .tideflow/kafka by default.
+# --port  0, the default, takes a free one.
+# --while stops the broker when that process ends, however it ends.
+# --remove then also removes DIR.
+# --kill  stops it the hard way, as a crash would.
+#
+# Needs Java 17 and Maven; jars are kept in ${TIDEFLOW_CACHE:-~/.cache/tideflow}.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+version=$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' "$here/kafka/pom.xml")
+jars=${TIDEFLOW_CACHE:-$HOME/.cache/tideflow}/kafka-$version
+
+fail() { echo "kafka.sh: $*" >&2; exit 1; }
+usage() { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | sed '$d'; exit 2; }
+
+command=${1:-}; [ $# -gt 0 ] && shift
+dir=$here/../.tideflow/kafka; port=0; while_pid=; remove=; signal=TERM
+while [ $# -gt 0 ]; do
+    case $1 in
+        --dir) dir=${2:?--dir needs a folder}; shift ;;
+        --port) port=${2:?--port needs a number}; shift ;;
+        --while) while_pid=${2:?--while needs a process id}; shift ;;
+        --remove) remove=yes ;;
+        --kill) signal=KILL ;;
+        *) usage ;;
+    esac
+    shift
+done
+
+# Whole or not at all: a second start may be filling the same cache.
+fetch_jars() {
+    [ -d "$jars" ] && return
+    command -v mvn > /dev/null || fail "Maven is missing: apt-get install maven"
+    mkdir -p "$(dirname "$jars")"
+    local new; new=$(mktemp -d "$jars.XXXXXX")
+    mvn -q -B -f "$here/kafka/pom.xml" dependency:copy-dependencies -DoutputDirectory="$new" >&2 \
+        || { rm -rf "$new"; fail "Maven could not fetch the jars of Kafka $version"; }
+    chmod 755 "$new"
+    mv -T "$new" "$jars" 2> /dev/null || rm -rf "$new"
+}
+
+listening() { (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null; }
+
+# Below the ports that outgoing connections are given, so that none of those can take ours.
+free_port() {
+    local try
+    for _ in $(seq 100); do
+        try=$((20000 + (RANDOM * 32768 + RANDOM) % 12000))
+        listening "$try" || { echo "$try"; return; }
+    done
+    fail "no free port between 20000 and 32000"
+}
+
+# Asks for metadata (version 7, no topics) as a client would: the answer must list one broker,
+# which it does only once the broker may be used.
+answers() {
+    local reply
+    reply=$(exec 2> /dev/null
+        exec 3<> "/dev/tcp/127.0.0.1/$1" || exit 0
+        printf '\x00\x00\x00\x0f\x00\x03\x00\x07\x00\x00\x00\x01\xff\xff\x00\x00\x00\x00\x00' >&3
+        timeout 2 head -c 16 <&3 | od -An -v -tx1 | tr -d ' \n')
+    [ "${reply:24:8}" = 00000001 ]
+}
+
+# The broker's process id, only if it is still the broker of this folder.
+running() {
+    local pid; pid=$(cat "$dir/pid" 2> /dev/null) || return 1
+    tr '\0' ' ' < "/proc/$pid/cmdline" 2> /dev/null | grep -qF -- "$dir/server.properties" || return 1
+    echo "$pid"
+}
+
+write_settings() {
+    local controller=$2
+    cat > "$dir/server.properties" << P
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:$controller
+listeners=CLIENTS://127.0.0.1:$1,CONTROLLER://127.0.0.1:$controller
+advertised.listeners=CLIENTS://127.0.0.1:$1
+listener.security.protocol.map=CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=CLIENTS
+controller.listener.names=CONTROLLER
+log.dirs=$dir/data
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+group.initial.rebalance.delay.ms=0
+# Simulated event time lies in the past: retention by time would delete it at once.
+log.retention.ms=-1
+P
+}
+
+prepare() {
+    mkdir -p "$dir/data"
+    write_settings "$1" "$(free_port)"
+    [ -e "$dir/data/meta.properties" ] && return
+    # One short run: the optimizing compiler would only cost.
+    java -XX:TieredStopAtLevel=1 -cp "$jars/*" kafka.tools.StorageTool format \
+        --cluster-id dGlkZWZsb3ctdGVzdHMhIQ --config "$dir/server.properties" \
+        > "$dir/format.log" 2>&1 || { cat "$dir/format.log" >&2; return 1; }
+}
+
+launch() {
+    # Detached in its own session, so that Ctrl-C in a terminal does not end it before its clients.
+    setsid java -Xms256m -Xmx1g -XX:+ExitOnOutOfMemoryError -Dlog4j2.level=WARN -cp "$jars/*" \
+        kafka.Kafka "$dir/server.properties" > "$dir/kafka.log" 2>&1 < /dev/null &
+    echo $! > "$dir/pid"
+    local deadline=$((SECONDS + 60))
+    while [ $SECONDS -lt $deadline ]; do
+        running > /dev/null || kill -0 "$(cat "$dir/pid")" 2> /dev/null || return 1
+        answers "$1" && return
+        sleep 0.1
+    done
+    return 1
+}
+
+# Ends the broker once the process that wanted it is gone. A broker that ends first is left alone:
+# its owner may start it again.
+watch() {
+    local script='while kill -0 "$1"; do kill -0 "$2" || exit 0; sleep 0.5; done
+        kill "$2"; while kill -0 "$2"; do sleep 0.1; done
+        [ -z "$4" ] || rm -rf "$3"'
+    setsid bash -c "$script" watch "$while_pid" "$(cat "$dir/pid")" "$dir" "$remove" \
+        > /dev/null 2>&1 < /dev/null &
+}
+
+start() {
+    command -v java > /dev/null || fail "Java is missing: apt-get install openjdk-17-jre-headless"
+    mkdir -p "$dir"; dir=$(cd "$dir" && pwd)
+    if running > /dev/null; then fail "a broker runs in $dir already: kafka.sh stop --dir $dir"; fi
+    fetch_jars
+    local kept; kept=$(cat "$dir/port" 2> /dev/null || true)
+    local use tries=3
+    # Another process may take a free port between our look and the broker's start: try again.
+    while [ $tries -gt 0 ]; do
+        tries=$((tries - 1))
+        if [ "$port" != 0 ]; then use=$port; else use=${kept:-$(free_port)}; fi
+        if listening "$use"; then fail "port $use is taken"; fi
+        prepare "$use" || fail "could not format $dir/data"
+        if launch "$use"; then
+            echo "$use" > "$dir/port"
+            [ -z "$while_pid" ] || watch
+            echo "BROKERS=127.0.0.1:$use"
+            return
+        fi
+        stop
+        [ "$port$kept" = 0 ] || break
+    done
+    tail -n 20 "$dir/kafka.log" >&2
+    fail "the broker did not start: $dir/kafka.log"
+}
+
+stop() {
+    local pid; pid=$(running) || { rm -f "$dir/pid"; return 0; }
+    kill -s "$signal" "$pid" 2> /dev/null || true
+    for _ in $(seq 200); do kill -0 "$pid" 2> /dev/null || break; sleep 0.05; done
+    kill -s KILL "$pid" 2> /dev/null || true
+    rm -f "$dir/pid"
+}
+
+[ -d "$dir" ] && dir=$(cd "$dir" && pwd)
+case $command in
+    start) start ;;
+    stop) stop ;;
+    status)
+        if running > /dev/null && answers "$(cat "$dir/port")"; then
+            echo "BROKERS=127.0.0.1:$(cat "$dir/port")"
+        else
+            echo "no broker runs in $dir"; exit 1
+        fi ;;
+    *) usage ;;
+esac

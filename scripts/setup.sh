@@ -1,0 +1,199 @@
+#!/usr/bin/env bash
+# Sets up what building and testing need: `scripts/setup.sh [--install] [PART...]`
+#
+#   system   looks for what the operating system provides; prints the one line that installs what
+#            is missing (with --install: runs it)
+#   python   a Python environment with TensorFlow, from models/training/requirements.txt, shared by
+#            all checkouts in ${TIDEFLOW_CACHE:-~/.cache/tideflow} and linked as .tideflow/venv
+#   native   .tideflow/native: TensorFlow's native library from that environment, as the linker and
+#            pkg-config want it
+#
+# Without a part: all three. What is there already is left alone and not mentioned.
+# PYTHON names the interpreter (default: python3), 3.10 to 3.13.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+requirements=$root/models/training/requirements.txt
+cache=${TIDEFLOW_CACHE:-$HOME/.cache/tideflow}
+python=${PYTHON:-python3}
+install=no
+
+say() { printf 'setup: %s\n' "$*"; }
+fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# ---- system -------------------------------------------------------------------------------------
+
+# The first Java runtime of at least 17 that this system's package manager knows.
+java_package() {
+    local version
+    for version in 17 21 25; do
+        if apt-cache show "openjdk-$version-jre-headless" >/dev/null 2>&1; then break; fi
+    done
+    echo "openjdk-$version-jre-headless"
+}
+
+java_version() { java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' | head -n 1; }
+
+# True where version $1 is at least version $2.
+at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
+
+missing_packages() {
+    have cc || echo gcc
+    have c++ || echo g++
+    have make || echo make
+    if have pkg-config; then
+        pkg-config --exists openssl || echo libssl-dev
+        pkg-config --exists zlib || echo zlib1g-dev
+    else
+        echo pkg-config libssl-dev zlib1g-dev
+    fi
+    have "$python" || echo python3
+    "$python" -c 'import ensurepip, venv' >/dev/null 2>&1 || echo python3-venv
+    local java
+    java=$(java_version || true)
+    [ "${java:-0}" -ge 17 ] || java_package
+    have mvn || echo maven
+}
+
+check_rust() {
+    local wanted found
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -n 1)
+    local cure="install it from https://rustup.rs, then: rustup toolchain install stable -c rustfmt -c clippy"
+    found=$(cd "$root" && rustc --version 2>/dev/null | cut -d ' ' -f 2) || true
+    [ -n "$found" ] || { say "no Rust; $cure" >&2; return 1; }
+    at_least "$found" "$wanted" || { say "Rust $wanted or newer is needed, found $found; $cure" >&2; return 1; }
+    local tool
+    for tool in fmt clippy; do
+        (cd "$root" && cargo "$tool" --version >/dev/null 2>&1) && continue
+        say "cargo $tool is missing; run: rustup component add rustfmt clippy" >&2
+        return 1
+    done
+}
+
+check_python_version() {
+    have "$python" || return 0
+    local found
+    found=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    if ! at_least "$found" 3.10 || ! at_least 3.13 "$found"; then
+        say "Python 3.10 to 3.13 is needed (TensorFlow has no wheel for others), found $found;" \
+            "name another with PYTHON=python3.12" >&2
+        return 1
+    fi
+}
+
+part_system() {
+    local packages sudo='' ok=yes
+    packages=$(missing_packages | tr '\n' ' ')
+    packages=${packages% }
+    if [ -n "$packages" ]; then
+        [ "$(id -u)" = 0 ] || sudo='sudo '
+        if [ "$install" = yes ]; then
+            have apt-get || fail "no apt-get here; install what corresponds to: $packages"
+            say "installing $packages (up to two minutes)"
+            # shellcheck disable=SC2086  # a list of packages
+            ${sudo}apt-get update -q && ${sudo}apt-get install -y $packages
+        else
+            say "something is missing; run (or: scripts/setup.sh --install system)" >&2
+            echo "${sudo}apt-get install -y $packages" >&2
+            ok=no
+        fi
+    fi
+    check_python_version || ok=no
+    check_rust || ok=no
+    [ "$ok" = yes ] || exit 1
+}
+
+# ---- python -------------------------------------------------------------------------------------
+
+part_python() {
+    have "$python" || fail "no $python; run: scripts/setup.sh system"
+    local key venv
+    key=$({ cat "$requirements"; "$python" -c 'import sys; print(sys.version)'; } | sha256sum | cut -c 1-12)
+    venv=$cache/venv-$key
+    if [ ! -f "$venv/.done" ] || [ ! -x "$venv/bin/python" ]; then
+        check_python_version || exit 1
+        mkdir -p "$cache"
+        cache=$(cd "$cache" && pwd)
+        venv=$cache/venv-$key
+        (
+            # Two checkouts may set up at once: the second waits and finds it done.
+            flock 9
+            if [ ! -f "$venv/.done" ] || [ ! -x "$venv/bin/python" ]; then build_venv "$venv"; fi
+        ) 9>"$venv.lock"
+    fi
+    mkdir -p "$root/.tideflow"
+    link "$venv" "$root/.tideflow/venv"
+}
+
+# Scripts inside an environment hold its path, so it is built in place; `.done` says it is whole.
+build_venv() {
+    local venv=$1
+    say "making the Python environment in $venv (1.7 GB; one minute, more on a slow line)"
+    rm -rf "$venv"
+    "$python" -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements" ||
+        fail "pip could not install $requirements (see above)"
+    # It greets at length on stderr even when all is well.
+    local greeting
+    greeting=$("$venv/bin/python" -c 'import tensorflow' 2>&1) ||
+        fail "TensorFlow was installed in $venv but does not start: $greeting"
+    touch "$venv/.done"
+}
+
+# ---- native -------------------------------------------------------------------------------------
+
+part_native() {
+    [ -x "$root/.tideflow/venv/bin/python" ] || part_python
+    local wheel info version native=$root/.tideflow/native
+    wheel=$(echo "$root"/.tideflow/venv/lib/python3.*/site-packages/tensorflow)
+    info=$(echo "$root"/.tideflow/venv/lib/python3.*/site-packages/tensorflow_cpu-*.dist-info)
+    [ -d "$wheel" ] && [ -d "$info" ] || fail "no TensorFlow in .tideflow/venv; delete $(readlink "$root/.tideflow/venv") and run this again"
+    version=${info##*/tensorflow_cpu-}
+    version=${version%.dist-info}
+
+    mkdir -p "$native/lib"
+    local library
+    for library in cc framework; do
+        [ -f "$wheel/libtensorflow_$library.so.2" ] || fail "no libtensorflow_$library.so.2 in $wheel"
+    done
+    # Relative, through .tideflow/venv: a checkout can be moved. The linker looks for the plain
+    # names, the program at run time for the names the libraries give themselves.
+    local from=../../${wheel#"$root/.tideflow/"}
+    link "$from/libtensorflow_cc.so.2" "$native/lib/libtensorflow.so"
+    link "$from/libtensorflow_cc.so.2" "$native/lib/libtensorflow_cc.so.2"
+    link "$from/libtensorflow_framework.so.2" "$native/lib/libtensorflow_framework.so"
+    link "$from/libtensorflow_framework.so.2" "$native/lib/libtensorflow_framework.so.2"
+    write_pc "$version" "$native/tensorflow.pc"
+}
+
+write_pc() {
+    local text
+    text=$(printf '%s\n' 'libdir=${pcfiledir}/lib' '' 'Name: tensorflow' \
+        'Description: the native library of the tensorflow-cpu wheel' "Version: $1" \
+        'Libs: -L${libdir} -ltensorflow -ltensorflow_framework')
+    if [ "$(cat "$2" 2>/dev/null)" != "$text" ]; then
+        printf '%s\n' "$text" >"$2.tmp"
+        mv "$2.tmp" "$2"
+        say "linked TensorFlow $1 into .tideflow/native"
+    fi
+}
+
+# A symbolic link from $2 to $1, left alone where it is right.
+link() {
+    [ "$(readlink "$2" 2>/dev/null)" = "$1" ] || ln -sfn "$1" "$2"
+}
+
+# ---- main ---------------------------------------------------------------------------------------
+
+parts=()
+for argument in "$@"; do
+    case $argument in
+        --install) install=yes ;;
+        system | python | native) parts+=("$argument") ;;
+        -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; exit 0 ;;
+        *) fail "unknown part \`$argument\`; there are: system, python, native (and --install)" ;;
+    esac
+done
+[ ${#parts[@]} -gt 0 ] || parts=(system python native)
+for part in "${parts[@]}"; do "part_$part"; done

@@ -1,0 +1,5 @@
+//! Where results go: one folder a system, [`VecSink`] for tests.
+
+mod vec;
+
+pub use vec::{VecSink, VecWriter};

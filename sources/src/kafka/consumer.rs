@@ -1,0 +1,599 @@
+//! A consumer that hands over borrowed messages in batches and never waits.
+//!
+//! The one file with `unsafe` in this crate. rdkafka's own `poll` costs an event and an `Arc` a
+//! message; here a batch is taken from librdkafka's queue with one call, each message is lent to
+//! the caller, and destroyed after.
+
+use std::ffi::{CStr, CString, c_void};
+use std::os::raw::{c_char, c_int};
+use std::ptr;
+use std::slice;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::bindings as native;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError as RdError, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+use tideflow_core::ErrorKind;
+use tideflow_core::kafka::{ClientLog, KafkaConfig, KafkaError, Role};
+
+/// One request for offsets, before it is asked again.
+const QUESTION: Duration = Duration::from_millis(1_000);
+
+/// Where to begin to read a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartOffset {
+    /// At this offset.
+    Offset(i64),
+    /// At the oldest record there is.
+    Earliest,
+    /// Behind the newest record there is.
+    Latest,
+    /// At the first record with this Kafka timestamp, in milliseconds since 1970, or a later one;
+    /// behind the newest record where none is.
+    Timestamp(i64),
+}
+
+/// What [`BatchConsumer::poll`] hands over.
+pub enum Polled<'a> {
+    /// A record.
+    Message(MessageRef<'a>),
+    /// The reader has reached the partition's end; sent once each time it does.
+    Eof {
+        /// The partition.
+        partition: i32,
+        /// The offset that the next record will have at least. Ahead of the last record's by the
+        /// markers of transactions.
+        offset: i64,
+    },
+    /// Reading cannot go on, for one partition or (`None`) for all.
+    Error {
+        /// The partition concerned.
+        partition: Option<i32>,
+        /// What is wrong and, by its kind, what to do about it.
+        error: KafkaError,
+    },
+}
+
+/// A record lent for the time of one call.
+pub struct MessageRef<'a> {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Its Kafka timestamp in milliseconds since 1970, where it has one.
+    pub timestamp_ms: Option<i64>,
+    /// Its key.
+    pub key: Option<&'a [u8]>,
+    /// Its value; none in a tombstone.
+    pub payload: Option<&'a [u8]>,
+    raw: &'a native::rd_kafka_message_t,
+}
+
+impl MessageRef<'_> {
+    /// Its headers, copied; read from the record only by this call.
+    pub fn headers(&self) -> Vec<(String, Option<Vec<u8>>)> {
+        let mut all = Vec::new();
+        let mut headers = ptr::null_mut();
+        // SAFETY: the message is alive, and owns the headers that it gives out.
+        let found = unsafe { native::rd_kafka_message_headers(self.raw, &mut headers) };
+        if found != native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return all;
+        }
+        loop {
+            let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
+            // SAFETY: the headers are alive; an index past the end gives an error.
+            let found = unsafe {
+                native::rd_kafka_header_get_all(
+                    headers,
+                    all.len(),
+                    &mut name,
+                    &mut value,
+                    &mut size,
+                )
+            };
+            if found != native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return all;
+            }
+            // SAFETY: a found header has a name that ends in 0 and a value of this size or null.
+            let (name, value) = unsafe { (text(name), bytes(value, size)) };
+            all.push((name, value.map(<[u8]>::to_vec)));
+        }
+    }
+}
+
+/// Reads assigned partitions of one topic.
+///
+/// It never joins a group, commits nothing by itself and never resets an offset. A lost broker is
+/// only logged: librdkafka connects again and the records go on where they stopped.
+pub struct BatchConsumer {
+    topic: String,
+    topic_native: CString,
+    brokers: String,
+    timeout: Duration,
+    /// Records, ends of partitions and errors of partitions.
+    messages: *mut native::rd_kafka_queue_t,
+    /// Log lines and errors of the client. By default they share the queue above, where a batch
+    /// call would drop their codes.
+    events: *mut native::rd_kafka_queue_t,
+    /// Kept from call to call; between calls nothing in it is alive.
+    batch: Vec<*mut native::rd_kafka_message_t>,
+    // Before `wake`, and both after the queues' end in `drop`: the callbacks point to `wake`.
+    consumer: BaseConsumer<ClientLog>,
+    wake: Box<Wake>,
+}
+
+struct Wake {
+    /// The event queue may hold something.
+    events: AtomicBool,
+    wake: Option<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl Wake {
+    fn ring(&self) {
+        if let Some(wake) = &self.wake {
+            wake();
+        }
+    }
+}
+
+// SAFETY: librdkafka's clients and queues may be used from any thread; `batch` is empty between calls.
+unsafe impl Send for BatchConsumer {}
+
+impl BatchConsumer {
+    /// A consumer of `topic` without partitions yet. Does not wait for a broker.
+    ///
+    /// `group` is only the name that lag tools know us by; `queue_kb_max` bounds what is fetched
+    /// ahead, in kilobytes.
+    pub fn new(
+        config: &KafkaConfig,
+        topic: &str,
+        group: &str,
+        queue_kb_max: u32,
+    ) -> Result<Self, KafkaError> {
+        let making = |error| KafkaError::client(format!("reading topic `{topic}`"), &error);
+        let topic_native = CString::new(topic).map_err(|error| making(error.into()))?;
+        let consumer: BaseConsumer<ClientLog> = config
+            .client(Role::Consumer { group, queue_kb_max })?
+            .create_with_context(ClientLog::new(format!("consumer of {topic}")))
+            .map_err(making)?;
+        let client = consumer.client().native_ptr();
+        // SAFETY: the client is alive, and a client with a group has both queues; `drop` gives
+        // them back before the client goes. Forwarding to null ends the forwarding.
+        let (messages, events) = unsafe {
+            let events = native::rd_kafka_queue_get_main(client);
+            native::rd_kafka_queue_forward(events, ptr::null_mut());
+            (native::rd_kafka_queue_get_consumer(client), events)
+        };
+        let mut made = BatchConsumer {
+            topic: topic.to_owned(),
+            topic_native,
+            brokers: config.brokers.clone(),
+            timeout: config.connect_timeout(),
+            messages,
+            events,
+            batch: Vec::new(),
+            consumer,
+            wake: Box::new(Wake { events: AtomicBool::new(true), wake: None }),
+        };
+        made.listen(None);
+        Ok(made)
+    }
+
+    /// The topic it reads.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Calls `wake` when something has arrived after [`BatchConsumer::poll`] found nothing more,
+    /// and once at once. From librdkafka's threads: it must be short and must not call back.
+    pub fn set_wake(&mut self, wake: Box<dyn Fn() + Send + Sync>) {
+        self.listen(Some(wake));
+        self.wake.ring();
+    }
+
+    fn listen(&mut self, wake: Option<Box<dyn Fn() + Send + Sync>>) {
+        let wake = Box::new(Wake { events: AtomicBool::new(true), wake });
+        let opaque = ptr::from_ref::<Wake>(&wake).cast_mut().cast::<c_void>();
+        // SAFETY: both queues are alive. `wake` stays where it is until the next call here, or
+        // until `drop` has taken the callbacks away. librdkafka swaps callbacks and runs them
+        // under the queue's lock, so the old `wake` is in nobody's hands after these calls.
+        unsafe {
+            native::rd_kafka_queue_cb_event_enable(self.messages, Some(on_message), opaque);
+            native::rd_kafka_queue_cb_event_enable(self.events, Some(on_event), opaque);
+        }
+        self.wake = wake;
+    }
+
+    /// Hands everything that has arrived to `f`, at most `max` items, in the order of each
+    /// partition. Never waits.
+    ///
+    /// Returns how many items were taken. Fewer than `max`: nothing more was there, and the wake
+    /// callback comes with the next. `max`: poll again, no callback will come for the rest.
+    pub fn poll<F: FnMut(Polled<'_>)>(&mut self, max: usize, mut f: F) -> usize {
+        if self.wake.events.swap(false, Ordering::AcqRel) {
+            self.poll_events(&mut f);
+        }
+        if self.batch.len() < max {
+            self.batch.resize(max, ptr::null_mut());
+        }
+        // SAFETY: the queue is alive and `batch` has room for `max` pointers.
+        let taken = unsafe {
+            native::rd_kafka_consume_batch_queue(self.messages, 0, self.batch.as_mut_ptr(), max)
+        };
+        // Less than zero is an error of the call's own arguments, which are right.
+        let taken = usize::try_from(taken).unwrap_or(0);
+        let mut left = Batch(self.batch[..taken].iter());
+        while let Some(message) = left.0.next() {
+            let message = Message(*message);
+            // SAFETY: librdkafka filled this slot with a message that is ours until destroyed, and
+            // `message` destroys it after `f` has given it back.
+            let raw = unsafe { &*message.0 };
+            if raw.err == native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                // SAFETY: key and value lie in the message, of these sizes or null.
+                f(Polled::Message(unsafe { borrowed(raw) }));
+            } else if let Some(other) = self.not_a_record(raw) {
+                f(other);
+            }
+        }
+        taken
+    }
+
+    fn not_a_record(&self, raw: &native::rd_kafka_message_t) -> Option<Polled<'static>> {
+        use RDKafkaErrorCode as Code;
+        let (partition, offset) = (raw.partition, raw.offset);
+        let code = Code::from(raw.err);
+        let topic = || self.topic.clone();
+        // SAFETY: the message is alive; its text ends in 0 and lives as long.
+        let reason = || unsafe { text(native::rd_kafka_message_errstr(raw)) };
+        let error = match code {
+            Code::PartitionEOF => return Some(Polled::Eof { partition, offset }),
+            Code::AutoOffsetReset | Code::OffsetOutOfRange => {
+                KafkaError::OffsetOutOfRange { topic: topic(), partition, offset }
+            }
+            Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition => {
+                KafkaError::TopicMissing { topic: topic(), brokers: self.brokers.clone() }
+            }
+            Code::TopicAuthorizationFailed => {
+                KafkaError::Authorization { topic: topic(), reason: reason() }
+            }
+            // librdkafka would go on behind the records it cannot read.
+            Code::BadMessage
+            | Code::BadCompression
+            | Code::InvalidMessage
+            | Code::InvalidMessageSize
+            | Code::MessageSizeTooLarge
+            | Code::NotImplemented => {
+                KafkaError::Unreadable { topic: topic(), partition, offset, reason: reason() }
+            }
+            Code::Fatal => self.fatal(reason()),
+            _ => {
+                self.log(RDKafkaLogLevel::Warning, "CONSUME", &reason());
+                return None;
+            }
+        };
+        Some(Polled::Error { partition: (partition >= 0).then_some(partition), error })
+    }
+
+    fn fatal(&self, reason: String) -> KafkaError {
+        let doing = format!("reading topic `{}`", self.topic);
+        KafkaError::Client { doing, reason, kind: ErrorKind::Fatal }
+    }
+
+    fn poll_events<F: FnMut(Polled<'_>)>(&mut self, f: &mut F) {
+        loop {
+            // SAFETY: the queue is alive; a null event ends the loop.
+            let event = Event(unsafe { native::rd_kafka_queue_poll(self.events, 0) });
+            if event.0.is_null() {
+                return;
+            }
+            // SAFETY: the event is alive until the end of this turn.
+            match unsafe { native::rd_kafka_event_type(event.0) } {
+                native::RD_KAFKA_EVENT_LOG => self.log_event(&event),
+                native::RD_KAFKA_EVENT_ERROR => {
+                    if let Some(error) = self.error_event(&event) {
+                        f(Polled::Error { partition: None, error });
+                    }
+                }
+                // Answers to commits for lag tools, which nobody waits for.
+                _ => {}
+            }
+        }
+    }
+
+    fn log_event(&self, event: &Event) {
+        let (mut topic, mut line, mut level) = (ptr::null(), ptr::null(), 0);
+        // SAFETY: the event is alive and a log event.
+        let found =
+            unsafe { native::rd_kafka_event_log(event.0, &mut topic, &mut line, &mut level) };
+        if found == 0 {
+            // SAFETY: both texts end in 0 and live as long as the event.
+            let (topic, line) = unsafe { (text(topic), text(line)) };
+            self.log(level_of(level), topic.trim(), line.trim());
+        }
+    }
+
+    fn error_event(&self, event: &Event) -> Option<KafkaError> {
+        // SAFETY: the event is alive and an error event; its text ends in 0 and lives as long.
+        let (code, reason, fatal) = unsafe {
+            (
+                RDKafkaErrorCode::from(native::rd_kafka_event_error(event.0)),
+                text(native::rd_kafka_event_error_string(event.0)),
+                native::rd_kafka_event_error_is_fatal(event.0) != 0,
+            )
+        };
+        let log = self.consumer.context();
+        log.note(code, &reason);
+        if let Some(reason) = log.refused_login() {
+            return Some(KafkaError::Authentication { brokers: self.brokers.clone(), reason });
+        }
+        fatal.then(|| self.fatal(reason))
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, topic: &str, line: &str) {
+        self.consumer.context().log(level, topic, line);
+    }
+
+    /// Turns starts into offsets, so that where a job began is a fact and not a race with what is
+    /// being written. Waits for the brokers at most `connect_timeout_ms`.
+    ///
+    /// With transactions `Latest` is behind the newest record that can be read.
+    pub fn resolve(&self, starts: &[(i32, StartOffset)]) -> Result<Vec<(i32, i64)>, KafkaError> {
+        let ends = self.ask(starts, |start| match start {
+            StartOffset::Offset(_) => None,
+            StartOffset::Earliest => Some(Offset::Beginning),
+            // The end is asked first: a record that comes between the questions is found by time.
+            StartOffset::Latest | StartOffset::Timestamp(_) => Some(Offset::End),
+        })?;
+        let times = self.ask(starts, |start| match start {
+            StartOffset::Timestamp(ms) => Some(Offset::Offset(ms.max(0))),
+            _ => None,
+        })?;
+        let (mut ends, mut times) = (ends.into_iter(), times.into_iter());
+        let mut resolve_one = |start| match start {
+            StartOffset::Offset(offset) => Some(offset),
+            StartOffset::Earliest | StartOffset::Latest => ends.next().flatten(),
+            StartOffset::Timestamp(_) => {
+                let end = ends.next().flatten();
+                times.next().flatten().or(end)
+            }
+        };
+        let resolved = starts.iter().map(|(partition, start)| {
+            let offset = resolve_one(*start).ok_or_else(|| KafkaError::Client {
+                doing: format!("looking up offsets of topic `{}`", self.topic),
+                reason: format!("no answer for partition {partition}"),
+                kind: ErrorKind::Unavailable,
+            })?;
+            Ok((*partition, offset))
+        });
+        resolved.collect()
+    }
+
+    /// Asks about those partitions for which `what` says so: an offset each, `None` where no
+    /// record is late enough.
+    fn ask(
+        &self,
+        starts: &[(i32, StartOffset)],
+        what: impl Fn(StartOffset) -> Option<Offset>,
+    ) -> Result<Vec<Option<i64>>, KafkaError> {
+        let asked: Vec<_> =
+            starts.iter().filter_map(|(p, start)| Some((*p, what(*start)?))).collect();
+        if asked.is_empty() {
+            return Ok(Vec::new());
+        }
+        let since = Instant::now();
+        loop {
+            let left = self.timeout.saturating_sub(since.elapsed());
+            let answer = self
+                .consumer
+                .offsets_for_times(self.list(&asked)?, left.min(QUESTION))
+                .and_then(|list| {
+                    let answers = asked.iter().map(|(partition, _)| {
+                        let one = list.find_partition(&self.topic, *partition);
+                        let one = one.ok_or(RdError::MetadataFetch(RDKafkaErrorCode::Fail))?;
+                        one.error()?;
+                        Ok(one.offset().to_raw().filter(|offset| *offset >= 0))
+                    });
+                    answers.collect::<Result<Vec<_>, RdError>>()
+                });
+            match answer {
+                Ok(offsets) => return Ok(offsets),
+                Err(error) => match self.failed("looking up offsets of", &error) {
+                    KafkaError::Client { kind: ErrorKind::Unavailable, reason, .. } => {
+                        if left.is_zero() {
+                            let last = self.consumer.context().last_error().unwrap_or(reason);
+                            let (brokers, after) = (self.brokers.clone(), self.timeout);
+                            let after_ms = after.as_millis() as u64;
+                            return Err(KafkaError::Unreachable { brokers, after_ms, last });
+                        }
+                    }
+                    other => return Err(other),
+                },
+            }
+        }
+    }
+
+    /// Reads these partitions and no others from now on, each from an offset.
+    pub fn assign(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError> {
+        let list = self.list(&offsets(positions))?;
+        self.consumer.assign(&list).map_err(|error| self.failed("assigning", &error))
+    }
+
+    /// Reads these partitions too.
+    pub fn incremental_assign(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError> {
+        let list = self.list(&offsets(positions))?;
+        self.consumer.incremental_assign(&list).map_err(|error| self.failed("assigning", &error))
+    }
+
+    /// Stops fetching these partitions; nothing of them comes out of the next poll.
+    pub fn pause(&mut self, partitions: &[i32]) -> Result<(), KafkaError> {
+        let list = self.list(&anywhere(partitions))?;
+        self.consumer.pause(&list).map_err(|error| self.failed("pausing", &error))
+    }
+
+    /// Goes on with paused partitions, behind the last record handed over.
+    pub fn resume(&mut self, partitions: &[i32]) -> Result<(), KafkaError> {
+        let list = self.list(&anywhere(partitions))?;
+        self.consumer.resume(&list).map_err(|error| self.failed("resuming", &error))
+    }
+
+    /// The offset behind the partition's newest record, as of the last fetch; `None` before the
+    /// first. Asks no broker. Open transactions and their markers count.
+    pub fn high_watermark(&self, partition: i32) -> Option<i64> {
+        let (mut low, mut high) = (-1, -1);
+        let client = self.consumer.client().native_ptr();
+        let topic = self.topic_native.as_ptr();
+        // SAFETY: client and name are alive; a partition that is not there gives an error.
+        let found = unsafe {
+            native::rd_kafka_get_watermark_offsets(client, topic, partition, &mut low, &mut high)
+        };
+        let known = found == native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
+        (known && high >= 0).then_some(high)
+    }
+
+    /// How many offsets lie between `position` and the partition's end, as of the last fetch.
+    pub fn lag(&self, partition: i32, position: i64) -> Option<u64> {
+        self.high_watermark(partition).map(|high| high.saturating_sub(position).max(0) as u64)
+    }
+
+    /// Commits the next offset of each partition under the group's name, for tools that show lag;
+    /// nothing here reads it back. Does not wait, and a failure is only logged.
+    pub fn commit_for_lag_tools(&mut self, positions: &[(i32, i64)]) {
+        let committed = self.list(&offsets(positions)).and_then(|list| {
+            let result = self.consumer.commit(&list, CommitMode::Async);
+            result.map_err(|error| self.failed("committing", &error))
+        });
+        if let Err(error) = committed {
+            self.log(RDKafkaLogLevel::Debug, "COMMIT", &error.to_string());
+        }
+    }
+
+    fn list(&self, positions: &[(i32, Offset)]) -> Result<TopicPartitionList, KafkaError> {
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        for (partition, offset) in positions {
+            list.add_partition_offset(&self.topic, *partition, *offset)
+                .map_err(|error| self.failed("naming partitions of", &error))?;
+        }
+        Ok(list)
+    }
+
+    fn failed(&self, doing: &str, error: &RdError) -> KafkaError {
+        use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
+        match error.rdkafka_error_code() {
+            Some(UnknownPartition | UnknownTopic | UnknownTopicOrPartition) => {
+                let (topic, brokers) = (self.topic.clone(), self.brokers.clone());
+                KafkaError::TopicMissing { topic, brokers }
+            }
+            _ => KafkaError::client(format!("{doing} topic `{}`", self.topic), error),
+        }
+    }
+}
+
+impl Drop for BatchConsumer {
+    fn drop(&mut self) {
+        // SAFETY: both queues are alive, not used again, and given back before their client goes.
+        unsafe {
+            for queue in [self.messages, self.events] {
+                native::rd_kafka_queue_cb_event_enable(queue, None, ptr::null_mut());
+                native::rd_kafka_queue_destroy(queue);
+            }
+        }
+    }
+}
+
+fn offsets(positions: &[(i32, i64)]) -> Vec<(i32, Offset)> {
+    positions.iter().map(|(partition, offset)| (*partition, Offset::Offset(*offset))).collect()
+}
+
+fn anywhere(partitions: &[i32]) -> Vec<(i32, Offset)> {
+    partitions.iter().map(|partition| (*partition, Offset::Invalid)).collect()
+}
+
+/// A taken message, destroyed when it is dropped.
+struct Message(*mut native::rd_kafka_message_t);
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        // SAFETY: a message taken from the queue is ours, and destroyed only here.
+        unsafe { native::rd_kafka_message_destroy(self.0) }
+    }
+}
+
+/// The rest of a batch, destroyed too when the caller panics halfway.
+struct Batch<'a>(slice::Iter<'a, *mut native::rd_kafka_message_t>);
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        self.0.by_ref().for_each(|message| drop(Message(*message)));
+    }
+}
+
+struct Event(*mut native::rd_kafka_event_t);
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        // SAFETY: an event taken from the queue is ours; destroying null does nothing.
+        unsafe { native::rd_kafka_event_destroy(self.0) }
+    }
+}
+
+/// # Safety
+/// Key and value of `raw` must be as librdkafka set them, and its error none.
+unsafe fn borrowed(raw: &native::rd_kafka_message_t) -> MessageRef<'_> {
+    let mut kind = native::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+    // SAFETY: the message is alive; the bytes are the message's own, as the caller promises.
+    let (timestamp, key, payload) = unsafe {
+        (
+            native::rd_kafka_message_timestamp(raw, &mut kind),
+            bytes(raw.key, raw.key_len),
+            bytes(raw.payload, raw.len),
+        )
+    };
+    let timestamp_ms = (timestamp >= 0).then_some(timestamp);
+    MessageRef { partition: raw.partition, offset: raw.offset, timestamp_ms, key, payload, raw }
+}
+
+/// # Safety
+/// `start` is null or the start of `size` bytes that live for `'a`.
+unsafe fn bytes<'a>(start: *const c_void, size: usize) -> Option<&'a [u8]> {
+    // SAFETY: as the caller promises.
+    (!start.is_null()).then(|| unsafe { slice::from_raw_parts(start.cast(), size) })
+}
+
+/// # Safety
+/// `start` is null or a text that ends in 0.
+unsafe fn text(start: *const c_char) -> String {
+    if start.is_null() {
+        return String::new();
+    }
+    // SAFETY: as the caller promises.
+    unsafe { CStr::from_ptr(start) }.to_string_lossy().into_owned()
+}
+
+fn level_of(syslog: c_int) -> RDKafkaLogLevel {
+    match syslog {
+        ..=3 => RDKafkaLogLevel::Error,
+        4 => RDKafkaLogLevel::Warning,
+        5 | 6 => RDKafkaLogLevel::Info,
+        _ => RDKafkaLogLevel::Debug,
+    }
+}
+
+unsafe extern "C" fn on_message(_: *mut native::rd_kafka_t, wake: *mut c_void) {
+    // SAFETY: `listen` gave a `Wake` that outlives the callback.
+    unsafe { &*wake.cast::<Wake>() }.ring();
+}
+
+unsafe extern "C" fn on_event(_: *mut native::rd_kafka_t, wake: *mut c_void) {
+    // SAFETY: `listen` gave a `Wake` that outlives the callback.
+    let wake = unsafe { &*wake.cast::<Wake>() };
+    wake.events.store(true, Ordering::Release);
+    wake.ring();
+}
+
+#[cfg(test)]
+#[path = "consumer_tests.rs"]
+mod tests;

@@ -1,0 +1,302 @@
+//! A Kafka topic as it is read on one worker.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tideflow_core::kafka::{KafkaConfig, KafkaError};
+use tideflow_core::prometheus::Gauge;
+use tideflow_core::timely::ExchangeData;
+use tideflow_core::{
+    Batch, Event, EventTime, Failure, Job, Origin, Part, PartState, Reason, Rejected,
+    Source, SourceStart,
+};
+
+use super::consumer::{BatchConsumer, MessageRef, Polled, StartOffset};
+use super::placement::placement;
+use super::source::{Decoded, Decoder, KafkaSourceConfig, Until, failed, ms};
+use crate::Watermark;
+
+/// A [`super::KafkaSource`] as it runs on one worker.
+pub struct KafkaReader<D> {
+    consumer: BatchConsumer,
+    fold: Fold<D>,
+    /// How many partitions the topic has, as last seen by the thread that looks.
+    seen: Arc<AtomicUsize>,
+    placed: usize,
+    watch: Option<Arc<AtomicBool>>,
+}
+
+/// What happens to each message; apart from the consumer, so that it can be lent to its callback.
+struct Fold<D> {
+    name: &'static str,
+    config: KafkaSourceConfig,
+    decode: Decoder<D>,
+    validate: Decoded<D>,
+    worker: usize,
+    workers: usize,
+    /// By partition number; `None` for those of other workers.
+    partitions: Vec<Option<Partition>>,
+    failure: Failure,
+    job: Job,
+}
+
+struct Partition {
+    next: i64,
+    watermark: Watermark,
+    /// The clock at the first cut after the end was reached, while it is.
+    at_end_since: Option<i64>,
+    at_end: bool,
+    /// Where reading ends, in a run over history.
+    end: Option<i64>,
+    lag: Gauge,
+}
+
+impl Partition {
+    fn ended(&self) -> bool {
+        self.end.is_some_and(|end| self.next >= end)
+    }
+
+    fn state(&mut self, wall_ms: i64, idle_after: Duration) -> PartState {
+        if self.ended() {
+            return PartState::Ended;
+        }
+        if !self.at_end {
+            self.at_end_since = None;
+            return PartState::Active;
+        }
+        let since = *self.at_end_since.get_or_insert(wall_ms);
+        let quiet = i64::try_from(idle_after.as_millis()).unwrap_or(i64::MAX);
+        if wall_ms - since >= quiet { PartState::Idle } else { PartState::Active }
+    }
+}
+
+impl<D: Event + ExchangeData + Clone> KafkaReader<D> {
+    pub(super) fn start(
+        kafka: KafkaConfig,
+        config: KafkaSourceConfig,
+        decode: Decoder<D>,
+        validate: Decoded<D>,
+        start: SourceStart,
+    ) -> Result<Self, KafkaError> {
+        let SourceStart { name, worker, workers, job, waker } = start;
+        let count = kafka.partitions(&config.topic)?;
+        let mut consumer = BatchConsumer::new(&kafka, &config.topic, &config.group, config.queue_kb)?;
+        consumer.set_wake(Box::new(move || {
+            let _ = waker.activate(); // fails when the worker has ended, which needs no waking
+        }));
+        let own = own_partitions(&config.topic, 0..count, worker, workers);
+        let at = |what: StartOffset| own.iter().map(|p| (*p, what)).collect::<Vec<_>>();
+        let from = consumer.resolve(&at(config.start.into()))?;
+        let ends = match config.until {
+            Until::Never => vec![None; own.len()],
+            Until::End => {
+                let ends = consumer.resolve(&at(StartOffset::Latest))?;
+                ends.into_iter().map(|(_, end)| Some(end)).collect()
+            }
+        };
+        let mut fold = Fold {
+            name: name.as_str(),
+            decode,
+            validate,
+            worker,
+            workers,
+            partitions: Vec::new(),
+            failure: job.failure.clone(),
+            job,
+            config,
+        };
+        for ((partition, next), end) in from.iter().zip(ends) {
+            fold.add(*partition, *next, end);
+        }
+        consumer.assign(&from)?;
+        let seen = Arc::new(AtomicUsize::new(count));
+        let watch = (fold.config.until == Until::Never).then(|| {
+            let stop = Arc::new(AtomicBool::new(false));
+            let (topic, every) = (fold.config.topic.clone(), ms(fold.config.refresh_ms));
+            let (seen, stopped) = (seen.clone(), stop.clone());
+            name.spawn(move || look_for_partitions(&kafka, &topic, every, &seen, &stopped));
+            stop
+        });
+        Ok(KafkaReader { consumer, fold, seen, placed: count, watch })
+    }
+
+    /// Takes on its share of partitions that have appeared, from their beginning.
+    fn take_new_partitions(&mut self) {
+        let count = self.seen.load(Ordering::Acquire);
+        if count <= self.placed {
+            return;
+        }
+        let fold = &mut self.fold;
+        let new = own_partitions(&fold.config.topic, self.placed..count, fold.worker, fold.workers);
+        self.placed = count;
+        let from: Vec<_> = new.into_iter().map(|p| (p, 0)).collect();
+        from.iter().for_each(|(p, next)| fold.add(*p, *next, None));
+        if !from.is_empty() {
+            tracing::info!(topic = fold.config.topic, partitions = ?from, "new partitions");
+            if let Err(error) = self.consumer.incremental_assign(&from) {
+                fold.failure.set(failed(fold.name, error));
+            }
+        }
+    }
+}
+
+impl<D> Drop for KafkaReader<D> {
+    fn drop(&mut self) {
+        if let Some(watch) = &self.watch {
+            watch.store(true, Ordering::Release);
+        }
+    }
+}
+
+fn own_partitions(
+    topic: &str,
+    range: std::ops::Range<usize>,
+    worker: usize,
+    workers: usize,
+) -> Vec<i32> {
+    let places = placement(topic, range.end, workers);
+    let own = range.filter(|p| places[*p] == worker);
+    own.map(|p| i32::try_from(p).expect("Kafka numbers partitions in 32 bits")).collect()
+}
+
+/// The thread that asks for the number of partitions until the reader is gone.
+fn look_for_partitions(
+    kafka: &KafkaConfig,
+    topic: &str,
+    every: Duration,
+    seen: &AtomicUsize,
+    stop: &AtomicBool,
+) {
+    let slice = every.min(ms(100));
+    let mut waited = Duration::ZERO;
+    while !stop.load(Ordering::Acquire) {
+        std::thread::park_timeout(slice);
+        waited += slice;
+        if waited < every {
+            continue;
+        }
+        waited = Duration::ZERO;
+        match kafka.partitions(topic) {
+            Ok(count) => {
+                seen.fetch_max(count, Ordering::AcqRel);
+            }
+            Err(error) => tracing::warn!(topic, %error, "cannot look for new partitions"),
+        }
+    }
+}
+
+impl<D: Event + ExchangeData + Clone> Source for KafkaReader<D> {
+    type Item = D;
+
+    fn poll(&mut self, batch: &mut Batch<D>) -> bool {
+        batch.items.reserve(Batch::<D>::RECORDS);
+        let fold = &mut self.fold;
+        let found = self.consumer.poll(Batch::<D>::RECORDS, |polled| match polled {
+            Polled::Message(message) => fold.message(&message, batch),
+            Polled::Eof { partition, offset } => fold.end(partition, offset),
+            Polled::Error { error, .. } => fold.failure.set(failed(fold.name, error)),
+        });
+        found == Batch::<D>::RECORDS
+    }
+
+    fn cut(&mut self, wall_ms: i64, parts: &mut Vec<Part>) {
+        self.take_new_partitions();
+        let idle_after = ms(self.fold.config.idle_after_ms);
+        for (number, partition) in self.fold.partitions.iter_mut().enumerate() {
+            let Some(p) = partition else { continue };
+            let number = number as i32;
+            p.lag.set(self.consumer.lag(number, p.next).unwrap_or(0) as f64);
+            parts.push(Part {
+                source: self.fold.name.to_string(),
+                partition: number,
+                next: p.next,
+                watermark: p.watermark.value(),
+                state: p.state(wall_ms, idle_after),
+            });
+        }
+    }
+}
+
+impl<D: Event> Fold<D> {
+    fn add(&mut self, partition: i32, next: i64, end: Option<i64>) {
+        let index = partition as usize;
+        if self.partitions.len() <= index {
+            self.partitions.resize_with(index + 1, || None);
+        }
+        let labels = [self.name, &partition.to_string()];
+        self.partitions[index] = Some(Partition {
+            next,
+            watermark: Watermark::new(ms(self.config.out_of_orderness_ms)),
+            at_end_since: None,
+            at_end: false,
+            end,
+            lag: self.job.metrics.consumer_lag.with_label_values(&labels),
+        });
+    }
+
+    #[inline]
+    fn message(&mut self, message: &MessageRef<'_>, batch: &mut Batch<D>) {
+        let Some(Some(partition)) = self.partitions.get_mut(message.partition as usize) else {
+            return;
+        };
+        if partition.ended() {
+            return;
+        }
+        partition.next = message.offset + 1;
+        partition.at_end = false;
+        let payload = message.payload.unwrap_or_default();
+        batch.bytes += payload.len() + message.key.map_or(0, <[u8]>::len);
+        let decoded = (self.decode)(payload).and_then(|record| {
+            (self.validate)(&record)?;
+            Ok(record)
+        });
+        let (reason, detail) = match decoded {
+            Ok(record) => {
+                let at = record.event_time();
+                match message.timestamp_ms {
+                    Some(sent) if at > EventTime(sent).plus(ms(self.config.max_future_ms)) => {
+                        let limit = self.config.max_future_ms;
+                        let detail = format!("event time {at} lies over {limit} ms after {sent}");
+                        (Reason::FutureTime, detail)
+                    }
+                    _ => {
+                        partition.watermark.saw(at);
+                        batch.items.push(record);
+                        return;
+                    }
+                }
+            }
+            Err(error) => (error.reason, error.detail),
+        };
+        batch.rejected.push(self.rejected(message, reason, detail));
+    }
+
+    #[cold]
+    fn rejected(&self, message: &MessageRef<'_>, reason: Reason, detail: String) -> Rejected {
+        Rejected {
+            operator: self.name.to_string(),
+            reason,
+            detail,
+            origin: Origin {
+                topic: self.config.topic.clone(),
+                partition: message.partition,
+                offset: message.offset,
+                timestamp: message.timestamp_ms.map(EventTime),
+            },
+            key: message.key.map(<[u8]>::to_vec),
+            payload: message.payload.map(<[u8]>::to_vec),
+            headers: message.headers(),
+        }
+    }
+
+    fn end(&mut self, partition: i32, offset: i64) {
+        if let Some(Some(p)) = self.partitions.get_mut(partition as usize) {
+            p.at_end = true;
+            // Markers of transactions lie behind the last record: nothing of ours is there.
+            if p.end.is_some_and(|end| offset >= end) {
+                p.next = p.next.max(offset);
+            }
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! A Kafka topic as a source.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use tideflow_core::kafka::{KafkaConfig, KafkaError};
+use tideflow_core::timely::ExchangeData;
+use tideflow_core::{
+    BuildError, Check, CheckFailure, DecodeError, Event, SourceSpec, SourceStart,
+};
+
+use super::reader::KafkaReader;
+use super::{FlatRecord, StartOffset, decode_json};
+
+/// How a topic is read.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaSourceConfig {
+    /// The topic.
+    pub topic: String,
+    /// The number of partitions it must have; 0 takes what is there.
+    #[serde(default)]
+    pub partitions: usize,
+    /// Where a first start begins: `earliest`, `latest`, or a Kafka timestamp in milliseconds.
+    pub start: Start,
+    /// Where reading ends: `never`, or `end` for what was there at the start.
+    #[serde(default)]
+    pub until: Until,
+    /// How far behind the largest event time of its partition a reading may lie and not be late, in
+    /// milliseconds of event time.
+    pub out_of_orderness_ms: u64,
+    /// How far after its own Kafka timestamp a reading's event time may lie, in milliseconds.
+    pub max_future_ms: u64,
+    /// How long a partition must have been read to its end before it no longer holds time back, in
+    /// milliseconds of the clock.
+    pub idle_after_ms: u64,
+    /// How often new partitions are looked for, in milliseconds.
+    pub refresh_ms: u64,
+    /// What a worker fetches ahead, in kilobytes.
+    pub queue_kb: u32,
+    /// The name that lag tools know the job by.
+    pub group: String,
+}
+
+/// Where a first start begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Start {
+    /// With the oldest record there is.
+    Earliest,
+    /// Behind the newest record there is.
+    Latest,
+    /// With the first record of this Kafka timestamp, in milliseconds since 1970, or later.
+    At(i64),
+}
+
+impl TryFrom<String> for Start {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "earliest" => Ok(Start::Earliest),
+            "latest" => Ok(Start::Latest),
+            other => other.parse().map(Start::At).map_err(|_| {
+                format!("expected `earliest`, `latest` or milliseconds since 1970, found `{other}`")
+            }),
+        }
+    }
+}
+
+impl From<Start> for String {
+    fn from(start: Start) -> String {
+        match start {
+            Start::Earliest => "earliest".to_string(),
+            Start::Latest => "latest".to_string(),
+            Start::At(ms) => ms.to_string(),
+        }
+    }
+}
+
+impl From<Start> for StartOffset {
+    fn from(start: Start) -> StartOffset {
+        match start {
+            Start::Earliest => StartOffset::Earliest,
+            Start::Latest => StartOffset::Latest,
+            Start::At(ms) => StartOffset::Timestamp(ms),
+        }
+    }
+}
+
+/// Where reading ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Until {
+    /// It does not.
+    #[default]
+    Never,
+    /// At the end that each partition had at the start; then time runs to its end, windows close and
+    /// the graph ends: a batch over history.
+    End,
+}
+
+/// Turns a record's bytes into a record.
+pub(crate) type Decoder<D> = fn(&[u8]) -> Result<D, DecodeError>;
+
+/// A topic, read by all workers: each partition by one.
+///
+/// Records whose event time lies too far after their Kafka timestamp are rejected and do not move the
+/// watermark; so are records that do not decode.
+pub struct KafkaSource<D> {
+    kafka: KafkaConfig,
+    config: KafkaSourceConfig,
+    decode: Decoder<D>,
+    validate: Decoded<D>,
+    _yields: PhantomData<D>,
+}
+
+/// A check of a decoded record.
+pub(crate) type Decoded<D> = fn(&D) -> Result<(), DecodeError>;
+
+impl<D: Event + ExchangeData + Clone> KafkaSource<D> {
+    /// A topic with a decoder of your own.
+    pub fn with_decoder(
+        kafka: &KafkaConfig,
+        config: &KafkaSourceConfig,
+        decode: fn(&[u8]) -> Result<D, DecodeError>,
+    ) -> Self {
+        let (kafka, config) = (kafka.clone(), config.clone());
+        KafkaSource { kafka, config, decode, validate: |_| Ok(()), _yields: PhantomData }
+    }
+
+    /// A topic of JSON values.
+    pub fn json(kafka: &KafkaConfig, config: &KafkaSourceConfig) -> Self
+    where
+        D: DeserializeOwned,
+    {
+        Self::with_decoder(kafka, config, decode_json)
+    }
+
+    /// A topic of flat JSON objects with known fields: several times faster than [`KafkaSource::json`],
+    /// with the same answers.
+    pub fn flat_json(kafka: &KafkaConfig, config: &KafkaSourceConfig) -> Self
+    where
+        D: FlatRecord + DeserializeOwned,
+    {
+        Self::with_decoder(kafka, config, |bytes| D::read(bytes).map_or_else(|| decode_json(bytes), Ok))
+    }
+
+    /// Rejects records that decode and still cannot be used.
+    #[must_use]
+    pub fn validate(self, check: fn(&D) -> Result<(), DecodeError>) -> Self {
+        KafkaSource { validate: check, ..self }
+    }
+}
+
+impl<D: Event + ExchangeData + Clone> SourceSpec for KafkaSource<D> {
+    type Source = KafkaReader<D>;
+
+    fn about(&self) -> String {
+        format!("Kafka topic {}", self.config.topic)
+    }
+
+    fn checks(&self) -> Vec<Check> {
+        vec![topic_check(&self.kafka, &self.config.topic, self.config.partitions)]
+    }
+
+    fn start(self, start: SourceStart) -> Result<KafkaReader<D>, BuildError> {
+        let name = start.name.as_str().to_string();
+        KafkaReader::start(self.kafka, self.config, self.decode, self.validate, start)
+            .map_err(|e| failed(&name, e))
+    }
+}
+
+pub(crate) fn failed(operator: &str, error: KafkaError) -> BuildError {
+    BuildError { operator: operator.to_string(), kind: error.kind(), source: Box::new(error) }
+}
+
+/// Checks that a topic is there, with the partitions expected (0: any number).
+pub fn topic_check(kafka: &KafkaConfig, topic: &str, expected: usize) -> Check {
+    let (kafka, topic) = (kafka.clone(), topic.to_string());
+    let what = format!("topic `{topic}` at {}", kafka.brokers);
+    let run = move || {
+        let failure = |e: KafkaError| CheckFailure { kind: e.kind(), message: e.to_string() };
+        match kafka.partitions(&topic).map_err(failure)? {
+            found if expected != 0 && found != expected => Err(CheckFailure {
+                kind: tideflow_core::ErrorKind::Invalid,
+                message: format!("expected {expected} partitions, found {found}"),
+            }),
+            found => Ok(format!("{found} partitions")),
+        }
+    };
+    Check { what, run: Box::new(run) }
+}
+
+pub(crate) fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}

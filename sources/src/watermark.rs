@@ -1,0 +1,31 @@
+//! How far event time has come in one partition.
+
+use std::time::Duration;
+
+use tideflow_core::EventTime;
+
+/// A partition's watermark: its largest event time less the out-of-orderness bound. A function of
+/// what was read, so a replay computes the same.
+#[derive(Clone, Copy, Debug)]
+pub struct Watermark {
+    largest: EventTime,
+    bound: Duration,
+}
+
+impl Watermark {
+    /// Nothing seen yet.
+    pub fn new(out_of_orderness: Duration) -> Self {
+        Watermark { largest: EventTime::MIN, bound: out_of_orderness }
+    }
+
+    /// Takes a record's event time into account.
+    #[inline]
+    pub fn saw(&mut self, at: EventTime) {
+        self.largest = self.largest.max(at);
+    }
+
+    /// The watermark; [`EventTime::MIN`] before the first record.
+    pub fn value(&self) -> EventTime {
+        self.largest.minus(self.bound)
+    }
+}

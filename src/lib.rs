@@ -1,0 +1,29 @@
+#![doc = include_str!("../README.md")]
+
+pub use tideflow_cluster as cluster;
+pub use tideflow_core as core;
+pub use tideflow_models as models;
+pub use tideflow_operators as operators;
+pub use tideflow_sinks as sinks;
+pub use tideflow_sources as sources;
+
+pub use tideflow_cluster::{Graph, main};
+
+/// What most graphs need: `use tideflow::prelude::*`.
+pub mod prelude {
+    pub use tideflow_cluster::{Graph, Section};
+    pub use tideflow_core::kafka::KafkaConfig;
+    pub use tideflow_core::{
+        BuildError, DecodeError, DeviceId, Event, EventTime, Flow, Key, Reason, Rejected, Stream,
+        minutes, seconds,
+    };
+    pub use tideflow_models::ModelRef;
+    pub use tideflow_operators::{
+        Aggregate, Alarm, AlarmState, Alarms, Features, Hysteresis, Infer, InferOptions, KeyBy,
+        Late, Map, Scored, Stats, Summary, Tumbling, Window,
+    };
+    pub use tideflow_sinks::VecSink;
+    pub use tideflow_sinks::kafka::{KafkaSink, KeyedRecord};
+    pub use tideflow_sources::kafka::{KafkaSource, KafkaSourceConfig};
+    pub use tideflow_sources::{VecSource, flat_record};
+}
