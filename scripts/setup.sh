@@ -5,8 +5,8 @@
 #            is missing (with --install: runs it)
 #   python   a Python environment with TensorFlow, from models/training/requirements.txt, shared by
 #            all checkouts in ${TIDEFLOW_CACHE:-~/.cache/tideflow} and linked as .tideflow/venv
-#   native   .tideflow/native: TensorFlow's native library from that environment, as the linker and
-#            pkg-config want it
+#   native   .tideflow/native/lib: TensorFlow's native library, from that environment, where programs
+#            of this checkout look for it when they load a model
 #
 # Without a part: all three. What is there already is left alone and not mentioned.
 # PYTHON names the interpreter (default: python3), 3.10 to 3.13.
@@ -15,12 +15,30 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 requirements=$root/models/training/requirements.txt
 cache=${TIDEFLOW_CACHE:-$HOME/.cache/tideflow}
+case $cache in /*) ;; *) cache=$PWD/$cache ;; esac
 python=${PYTHON:-python3}
 install=no
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
+
+# Asks the interpreter, once, what it is: sets python_version (3.11, or nothing where it does not
+# start), python_build (all it says of itself) and python_venv (yes where it makes environments).
+ask_python() {
+    [ -z "${python_venv:-}" ] || return 0
+    local question='
+import sys
+try:
+    import ensurepip, venv
+    able = "yes"
+except ImportError:
+    able = "no"
+print("%d.%d" % sys.version_info[:2], able, sys.version.replace("\n", " "))'
+    python_version='' python_venv=no python_build=''
+    read -r python_version python_venv python_build < <("$python" -c "$question" 2>/dev/null) || true
+    python_venv=${python_venv:-no}
+}
 
 # ---- system -------------------------------------------------------------------------------------
 
@@ -48,8 +66,8 @@ missing_packages() {
     else
         echo pkg-config libssl-dev zlib1g-dev
     fi
-    have "$python" || echo python3
-    "$python" -c 'import ensurepip, venv' >/dev/null 2>&1 || echo python3-venv
+    [ -n "$python_version" ] || echo python3
+    [ "$python_venv" = yes ] || echo python3-venv
     local java
     java=$(java_version || true)
     [ "${java:-0}" -ge 17 ] || java_package
@@ -72,18 +90,17 @@ check_rust() {
 }
 
 check_python_version() {
-    have "$python" || return 0
-    local found
-    found=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-    if ! at_least "$found" 3.10 || ! at_least 3.13 "$found"; then
-        say "Python 3.10 to 3.13 is needed (TensorFlow has no wheel for others), found $found;" \
-            "name another with PYTHON=python3.12" >&2
+    [ -n "$python_version" ] || return 0
+    if ! at_least "$python_version" 3.10 || ! at_least 3.13 "$python_version"; then
+        say "Python 3.10 to 3.13 is needed (TensorFlow has no wheel for others), found" \
+            "$python_version; name another with PYTHON=python3.12" >&2
         return 1
     fi
 }
 
 part_system() {
     local packages sudo='' ok=yes
+    ask_python
     packages=$(missing_packages | tr '\n' ' ')
     packages=${packages% }
     if [ -n "$packages" ]; then
@@ -93,6 +110,9 @@ part_system() {
             say "installing $packages (up to two minutes)"
             # shellcheck disable=SC2086  # a list of packages
             ${sudo}apt-get update -q && ${sudo}apt-get install -y $packages
+            hash -r
+            python_venv=''
+            ask_python
         else
             say "something is missing; run (or: scripts/setup.sh --install system)" >&2
             echo "${sudo}apt-get install -y $packages" >&2
@@ -107,15 +127,14 @@ part_system() {
 # ---- python -------------------------------------------------------------------------------------
 
 part_python() {
-    have "$python" || fail "no $python; run: scripts/setup.sh system"
+    ask_python
+    [ -n "$python_version" ] || fail "$python does not start; run: scripts/setup.sh system"
     local key venv
-    key=$({ cat "$requirements"; "$python" -c 'import sys; print(sys.version)'; } | sha256sum | cut -c 1-12)
+    key=$({ grep -v '^#' "$requirements"; echo "$python_build"; } | sha256sum | cut -c 1-12)
     venv=$cache/venv-$key
     if [ ! -f "$venv/.done" ] || [ ! -x "$venv/bin/python" ]; then
         check_python_version || exit 1
         mkdir -p "$cache"
-        cache=$(cd "$cache" && pwd)
-        venv=$cache/venv-$key
         (
             # Two checkouts may set up at once: the second waits and finds it done.
             flock 9
@@ -145,38 +164,19 @@ build_venv() {
 
 part_native() {
     [ -x "$root/.tideflow/venv/bin/python" ] || part_python
-    local wheel info version native=$root/.tideflow/native
+    local wheel native=$root/.tideflow/native library
     wheel=$(echo "$root"/.tideflow/venv/lib/python3.*/site-packages/tensorflow)
-    info=$(echo "$root"/.tideflow/venv/lib/python3.*/site-packages/tensorflow_cpu-*.dist-info)
-    [ -d "$wheel" ] && [ -d "$info" ] || fail "no TensorFlow in .tideflow/venv; delete $(readlink "$root/.tideflow/venv") and run this again"
-    version=${info##*/tensorflow_cpu-}
-    version=${version%.dist-info}
-
-    mkdir -p "$native/lib"
-    local library
     for library in cc framework; do
-        [ -f "$wheel/libtensorflow_$library.so.2" ] || fail "no libtensorflow_$library.so.2 in $wheel"
+        [ -f "$wheel/libtensorflow_$library.so.2" ] ||
+            fail "no libtensorflow_$library.so.2 in $wheel; delete $(readlink "$root/.tideflow/venv") and run this again"
     done
-    # Relative, through .tideflow/venv: a checkout can be moved. The linker looks for the plain
-    # names, the program at run time for the names the libraries give themselves.
+    [ -e "$native/lib/libtensorflow.so" ] || say "linking TensorFlow's native library into .tideflow/native"
+    mkdir -p "$native/lib"
+    # Relative, through .tideflow/venv: a checkout can be moved. Programs open the plain name; the
+    # first library finds the second beside it under the name that it gives itself.
     local from=../../${wheel#"$root/.tideflow/"}
     link "$from/libtensorflow_cc.so.2" "$native/lib/libtensorflow.so"
-    link "$from/libtensorflow_cc.so.2" "$native/lib/libtensorflow_cc.so.2"
-    link "$from/libtensorflow_framework.so.2" "$native/lib/libtensorflow_framework.so"
     link "$from/libtensorflow_framework.so.2" "$native/lib/libtensorflow_framework.so.2"
-    write_pc "$version" "$native/tensorflow.pc"
-}
-
-write_pc() {
-    local text
-    text=$(printf '%s\n' 'libdir=${pcfiledir}/lib' '' 'Name: tensorflow' \
-        'Description: the native library of the tensorflow-cpu wheel' "Version: $1" \
-        'Libs: -L${libdir} -ltensorflow -ltensorflow_framework')
-    if [ "$(cat "$2" 2>/dev/null)" != "$text" ]; then
-        printf '%s\n' "$text" >"$2.tmp"
-        mv "$2.tmp" "$2"
-        say "linked TensorFlow $1 into .tideflow/native"
-    fi
 }
 
 # A symbolic link from $2 to $1, left alone where it is right.

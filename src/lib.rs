@@ -11,7 +11,7 @@ pub use tideflow_cluster::{Graph, main};
 
 /// What most graphs need: `use tideflow::prelude::*`.
 pub mod prelude {
-    pub use tideflow_cluster::{Graph, Section};
+    pub use tideflow_cluster::Graph;
     pub use tideflow_core::kafka::KafkaConfig;
     pub use tideflow_core::{
         BuildError, DecodeError, DeviceId, Event, EventTime, Flow, Key, Reason, Rejected, Stream,

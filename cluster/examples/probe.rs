@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tideflow_cluster::http::Pages;
-use tideflow_cluster::{Failure, Finding, GraphFormat, GraphSpec, Job, Runner, main_with};
+use tideflow_cluster::{Finding, GraphFormat, GraphSpec, RunFailure, Runner, Setup, main_with};
 use tideflow_core::{
     CheckFailure, Ending, ErrorKind, OperatorName, Secret, Stop, current_operator,
 };
@@ -17,9 +17,13 @@ const PROBE: GraphSpec = GraphSpec {
     name: "probe",
     about: "Does nothing, in several ways",
     version: "1.2.3",
-    section: "probe",
     defaults: &[include_str!("probe.toml")],
 };
+
+#[derive(Debug, Deserialize)]
+struct Sections {
+    probe: ProbeConfig,
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,40 +39,40 @@ struct ProbeConfig {
 struct Probe;
 
 impl Runner for Probe {
-    type Config = ProbeConfig;
+    type Config = Sections;
 
     fn current_operator() -> Option<&'static str> {
         current_operator()
     }
 
-    fn check(&self, job: &Job<ProbeConfig>) -> Vec<Finding> {
+    fn check(&self, setup: &Setup<Sections>) -> Vec<Finding> {
         let kinds = [ErrorKind::Unavailable, ErrorKind::Invalid, ErrorKind::Fatal];
         let finding = |(i, kind): (u8, ErrorKind)| Finding {
             what: format!("thing {i}"),
-            outcome: match job.config.act.as_str() {
+            outcome: match setup.config.probe.act.as_str() {
                 "fail" => Err(CheckFailure { kind, message: format!("found {kind:?}") }),
                 _ => Ok("there".into()),
             },
         };
-        (1..=job.config.checks).zip(kinds).map(finding).collect()
+        (1..=setup.config.probe.checks).zip(kinds).map(finding).collect()
     }
 
-    fn describe(&self, job: &Job<ProbeConfig>, format: GraphFormat) -> Result<String, Failure> {
-        let ProbeConfig { share, names, extra, .. } = &job.config;
+    fn describe(&self, setup: &Setup<Sections>, format: GraphFormat) -> Result<String, RunFailure> {
+        let ProbeConfig { share, names, extra, .. } = &setup.config.probe;
         Ok(format!("{format:?} {share} {names:?} {extra:?}\n"))
     }
 
-    fn pages(&self, job: &Job<ProbeConfig>) -> Pages {
-        let secret = format!("{:?}", job.config.api_token);
+    fn pages(&self, setup: &Setup<Sections>) -> Pages {
+        let secret = format!("{:?}", setup.config.probe.api_token);
         Pages {
             metrics: Box::new(move || format!("probe_token_shown{{as=\"{secret}\"}} 1\n")),
             ready: Box::new(|| Ok(())),
         }
     }
 
-    fn run(&self, job: &Job<ProbeConfig>, stop: &Stop) -> Result<(), Failure> {
-        tracing::info!(config = ?job.config, "running");
-        match job.config.act.as_str() {
+    fn run(&self, setup: &Setup<Sections>, stop: &Stop) -> Result<(), RunFailure> {
+        tracing::info!(config = ?setup.config.probe, "running");
+        match setup.config.probe.act.as_str() {
             "wait" => {
                 while stop.asked() == Ending::No {
                     thread::park_timeout(Duration::from_millis(5));
@@ -84,7 +88,7 @@ impl Runner for Probe {
             }
             "fail" => {
                 let message = "the broker went away".into();
-                return Err(Failure { kind: ErrorKind::Unavailable, message });
+                return Err(RunFailure { kind: ErrorKind::Unavailable, message });
             }
             _ => {}
         }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
-use tideflow_core::{Ending, Secret};
+use tideflow_core::{Ending, EpochSettings, Secret};
 
 use crate::hostfile::hosts_of;
 use crate::http;
@@ -48,7 +48,7 @@ pub struct EpochsConfig {
     /// Time between two epochs, in milliseconds.
     pub interval_ms: u64,
     /// Epochs that may be under way at once.
-    pub inflight_max: usize,
+    pub inflight_max: u64,
     /// Bytes read that ask for an early epoch.
     pub bytes_max: usize,
 }
@@ -148,6 +148,16 @@ impl RunConfig {
     /// Longest time from a signal to the end.
     pub fn stop_timeout(&self) -> Duration {
         Duration::from_millis(self.stop_timeout_ms)
+    }
+}
+
+impl From<&EpochsConfig> for EpochSettings {
+    fn from(config: &EpochsConfig) -> EpochSettings {
+        EpochSettings {
+            interval: Duration::from_millis(config.interval_ms),
+            inflight_max: config.inflight_max,
+            bytes_max: config.bytes_max,
+        }
     }
 }
 

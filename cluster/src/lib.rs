@@ -1,19 +1,19 @@
 //! The process around a graph: settings, command line, logs, signals, HTTP pages.
 //!
-//! A graph binary is `main_with(&GRAPH, &runner)`: its [`GraphSpec`] names it and its options, its
-//! [`Runner`] does what `run`, `check` and `graph` ask. Everything here works without Kafka,
-//! models or timely.
+//! A graph binary is [`main`] with a [`Graph`]. Beneath it, [`main_with`] takes any [`Runner`]: what
+//! `run`, `check` and `graph` ask of a graph. Nothing here knows Kafka or models.
 //!
 //! - [`settings`]: defaults, file, environment and flags in one tree; errors that name the place
 //!   and the nearest valid option.
 //! - [`FrameworkConfig`]: the options that every graph has. `default.toml` is their manual.
 //! - [`Exit`]: the exit codes.
-//! - [`logs`], [`panic`], [`signals`], [`http`], [`thread_busy`], [`hostfile`]: one part each, of
+//! - [`logs`], [`mod@panic`], [`signals`], [`http`], [`thread_busy`], [`hostfile`]: one part each, of
 //!   use without the others.
 
 mod cli;
 mod exit;
 mod framework;
+mod graph;
 mod runner;
 
 pub mod hostfile;
@@ -30,4 +30,5 @@ pub use framework::{
     EpochsConfig, FRAMEWORK_DEFAULTS, FrameworkConfig, HttpConfig, LogConfig, LogFormat, OnStop,
     RunConfig, WorkersConfig,
 };
-pub use runner::{Failure, Finding, GraphFormat, GraphSpec, Job, Runner};
+pub use graph::{Graph, main};
+pub use runner::{Finding, GraphFormat, GraphSpec, RunFailure, Runner, Setup};

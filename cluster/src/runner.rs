@@ -18,15 +18,13 @@ pub struct GraphSpec {
     pub about: &'static str,
     /// Its version.
     pub version: &'static str,
-    /// The section with the graph's own options.
-    pub section: &'static str,
     /// Files of defaults beside the framework's own, the text of each: the graph's, Kafka's.
     pub defaults: &'static [&'static str],
 }
 
 /// Everything a graph is configured with, read and checked.
 #[derive(Debug)]
-pub struct Job<C> {
+pub struct Setup<C> {
     /// All settings.
     pub settings: Settings,
     /// The options that every graph has.
@@ -58,7 +56,7 @@ pub struct Finding {
 
 /// Why a graph does not start, or ends before it is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct RunFailure {
     /// What to do about it; it decides the exit code.
     pub kind: ErrorKind,
     /// What is wrong: expected and found.
@@ -67,7 +65,7 @@ pub struct Failure {
 
 /// What a graph does when its binary is called.
 pub trait Runner: Send + Sync + 'static {
-    /// The graph's own options.
+    /// The graph's own options, one field a section; it must ignore the sections of others.
     type Config: DeserializeOwned;
 
     /// The operator at work in the calling thread, for the report of a panic.
@@ -83,40 +81,50 @@ pub trait Runner: Send + Sync + 'static {
     }
 
     /// Looks at everything the graph needs, without starting it.
-    fn check(&self, job: &Job<Self::Config>) -> Vec<Finding>;
+    fn check(&self, setup: &Setup<Self::Config>) -> Vec<Finding>;
 
     /// The graph as text.
     ///
     /// # Errors
     /// When the graph cannot be built.
-    fn describe(&self, job: &Job<Self::Config>, format: GraphFormat) -> Result<String, Failure>;
+    fn describe(
+        &self,
+        setup: &Setup<Self::Config>,
+        format: GraphFormat,
+    ) -> Result<String, RunFailure>;
 
     /// What the HTTP pages show. Called once, before [`Runner::run`].
-    fn pages(&self, job: &Job<Self::Config>) -> Pages;
+    fn pages(&self, setup: &Setup<Self::Config>) -> Pages;
 
     /// Runs the graph to its end, or until `stop` is asked.
     ///
     /// # Errors
     /// When it cannot start, or fails.
-    fn run(&self, job: &Job<Self::Config>, stop: &Stop) -> Result<(), Failure>;
+    fn run(&self, setup: &Setup<Self::Config>, stop: &Stop) -> Result<(), RunFailure>;
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for RunFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for RunFailure {}
 
-impl From<BuildError> for Failure {
-    fn from(error: BuildError) -> Failure {
-        Failure { kind: error.kind, message: error.to_string() }
+impl From<BuildError> for RunFailure {
+    fn from(error: BuildError) -> RunFailure {
+        RunFailure { kind: error.kind, message: error.to_string() }
     }
 }
 
-impl From<CheckFailure> for Failure {
-    fn from(failure: CheckFailure) -> Failure {
-        Failure { kind: failure.kind, message: failure.message }
+impl From<RunFailure> for CheckFailure {
+    fn from(failure: RunFailure) -> CheckFailure {
+        CheckFailure { kind: failure.kind, message: failure.message }
+    }
+}
+
+impl From<CheckFailure> for RunFailure {
+    fn from(failure: CheckFailure) -> RunFailure {
+        RunFailure { kind: failure.kind, message: failure.message }
     }
 }

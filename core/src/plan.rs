@@ -28,8 +28,10 @@ pub struct Edge {
 
 /// Something that must hold before the graph starts.
 pub struct Check {
-    /// What is checked, as a person would say it.
+    /// What is checked, as a person would say it. The same is checked once.
     pub what: String,
+    /// What must have been found well before this makes sense: the `what` of another check.
+    pub after: Option<String>,
     /// Checks it: what was found, or what is wrong.
     pub run: Box<dyn Fn() -> Result<String, CheckFailure>>,
 }
@@ -55,6 +57,27 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Runs the checks one after the other: each as it is asked for.
+    pub fn findings(&self) -> impl Iterator<Item = (&str, Result<String, CheckFailure>)> {
+        let mut seen = std::collections::BTreeMap::<&str, bool>::new();
+        self.checks.iter().filter_map(move |check| {
+            let what = check.what.as_str();
+            if seen.contains_key(what) {
+                return None;
+            }
+            let missing = check.after.as_deref().filter(|w| seen.get(w) == Some(&false));
+            let outcome = match missing {
+                None => (check.run)(),
+                Some(other) => Err(CheckFailure {
+                    kind: ErrorKind::Unavailable,
+                    message: format!("not checked, because of {other}"),
+                }),
+            };
+            seen.insert(what, outcome.is_ok());
+            Some((what, outcome))
+        })
+    }
+
     /// The graph in the DOT language, left to right.
     pub fn dot(&self, name: &str) -> String {
         let quote = |s: &str| s.replace('\\', "\\\\").replace('"', "\\\"");

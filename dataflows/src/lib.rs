@@ -1,1 +1,3 @@
-//! Part of Tideflow.
+//! Ready graphs. Each is a function from sources to sinks, with its options and its records.
+
+pub mod device_health;

@@ -180,6 +180,22 @@ pub enum ModelLoadError {
         /// The feature of this crate that runs it.
         feature: &'static str,
     },
+    /// The native library is not on this machine.
+    #[error(
+        "loading model `{}`: expected `{library}`, found none in {}; run `make setup`, or name its \
+         folder in `{variable}`",
+        folder.display(), paths(looked_in)
+    )]
+    LibraryMissing {
+        /// The model's folder.
+        folder: PathBuf,
+        /// The file.
+        library: &'static str,
+        /// The folders, beside those of the system, where it was looked for.
+        looked_in: Vec<PathBuf>,
+        /// The environment variable that names its folder.
+        variable: &'static str,
+    },
     /// The native library refused the model.
     #[error("loading model `{}` with {library}: {source}", folder.display())]
     Native {
@@ -237,6 +253,24 @@ pub enum ScoreError {
         /// Scores that came back.
         found: usize,
     },
+    /// Equal rows of one batch got scores with different bits.
+    #[error(
+        "trying model `{model}` with batches of {count} rows: expected the same score for a row at \
+         every place, found {first} at row 0 and {other} at row {row}; choose another batch size, a \
+         multiple of 64"
+    )]
+    Placement {
+        /// The model's name.
+        model: String,
+        /// Rows in the batch.
+        count: usize,
+        /// The first row whose score differs from row 0.
+        row: usize,
+        /// The score of row 0.
+        first: f32,
+        /// The score of that row.
+        other: f32,
+    },
     /// The native library failed.
     #[error("scoring {count} rows with model `{model}` by {library}: {source}")]
     Native {
@@ -255,7 +289,7 @@ impl ScoreError {
     /// What to do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Rows { .. } => ErrorKind::Invalid,
+            Self::Rows { .. } | Self::Placement { .. } => ErrorKind::Invalid,
             Self::Scores { .. } | Self::Native { .. } => ErrorKind::Fatal,
         }
     }
@@ -266,6 +300,10 @@ fn list(names: &[String]) -> String {
         return "none".to_string();
     }
     names.iter().map(quoted).collect::<Vec<_>>().join(", ")
+}
+
+fn paths(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| quoted(path.display())).collect::<Vec<_>>().join(", ")
 }
 
 fn item(names: &[String], position: usize) -> String {

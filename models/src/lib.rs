@@ -11,7 +11,10 @@
 //! ```
 //!
 //! [`LinearModel`] needs no files and no native library: use it in tests. TensorFlow SavedModels
-//! need the feature `tensorflow`, the only place in Tideflow that links TensorFlow.
+//! need the feature `tensorflow`, the only place in Tideflow that knows TensorFlow, and at run time
+//! its native library, which is opened with the first model. It is looked for in the folder that
+//! `TENSORFLOW_DIR` names, those of `LD_LIBRARY_PATH`, `/usr/local/lib`, `lib` beside the program,
+//! and where `make setup` puts it in the checkout that the program was built in.
 //!
 //! This crate knows nothing of dataflows, Kafka or time.
 
@@ -22,7 +25,7 @@ mod load;
 mod manifest;
 mod model;
 #[cfg(feature = "tensorflow")]
-mod native_log;
+mod native;
 mod reference;
 #[cfg(feature = "tensorflow")]
 mod saved_model;
@@ -33,8 +36,6 @@ pub use linear::LinearModel;
 pub use load::load;
 pub use manifest::{AlarmThresholds, Manifest, SignatureNames};
 pub use model::{Feature, Model, Signature};
-#[cfg(feature = "tensorflow")]
-pub use native_log::quiet_native_log;
 pub use reference::ModelRef;
 #[cfg(feature = "tensorflow")]
 pub use saved_model::TensorFlowModel;

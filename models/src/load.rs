@@ -30,3 +30,24 @@ fn load_saved_model(folder: &Path) -> Result<Arc<dyn Model>, ModelLoadError> {
         feature: "tensorflow",
     })
 }
+
+#[cfg(all(test, not(feature = "tensorflow")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fault_a_program_without_the_feature_says_which_it_lacks() {
+        let folder = tempfile::tempdir().unwrap();
+        let reference = folder.path().to_str().unwrap();
+        let refused = || load(reference).err().expect("nothing is loaded").to_string();
+        assert!(refused().contains("expected `manifest.json` in it, found none"), "{}", refused());
+        let manifest = r#"{
+            "format_version": 1, "name": "m", "version": "1", "scaling": "", "metrics": {},
+            "features": [{"name": "a", "unit": "1"}], "outputs": ["score"], "data_digest": "",
+            "signature": {"name": "s", "input": "x", "output": "y"}, "libraries": {}, "created": ""
+        }"#;
+        std::fs::write(folder.path().join("manifest.json"), manifest).unwrap();
+        std::fs::write(folder.path().join("saved_model.pb"), "").unwrap();
+        assert!(refused().contains("built with feature `tensorflow`"), "{}", refused());
+    }
+}

@@ -97,8 +97,8 @@ impl Manifest {
         crate::folder::expect_folder(folder)?;
         crate::folder::expect_file(folder, Self::FILE)?;
         let path = folder.join(Self::FILE);
-        let text = fs::read(&path)
-            .map_err(|source| ModelLoadError::Io { path: path.clone(), source })?;
+        let text =
+            fs::read(&path).map_err(|source| ModelLoadError::Io { path: path.clone(), source })?;
         Self::parse(&text, &path)
     }
 
@@ -202,7 +202,8 @@ mod tests {
             assert!(message.contains(&format!("missing field `{field}`")), "{message}");
             assert!(message.contains("m/manifest.json"), "{message}");
         }
-        for (field, inner) in [("signature", "name"), ("signature", "input"), ("signature", "output")]
+        for (field, inner) in
+            [("signature", "name"), ("signature", "input"), ("signature", "output")]
         {
             let mut value = valid();
             value[field].as_object_mut().unwrap().remove(inner);

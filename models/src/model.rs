@@ -9,7 +9,8 @@ use crate::{ModelLoadError, ScoreError};
 ///    the order of the rows; after an error `out` is empty;
 /// 2. the bits of a row's scores depend on that row and on `count` alone: not on the other rows, not
 ///    on its place among them, not on earlier calls, not on the thread. Callers that pad every batch
-///    to one fixed `count` therefore get the same bits for a row in every run;
+///    to one fixed `count` therefore get the same bits for a row in every run with the same kind of
+///    processor and the same native library; [`Model::warm`] tries it;
 /// 3. any number of threads may score at once; none waits for another's batch;
 /// 4. a row that holds a NaN or an infinity is scored like any other: what comes out is the model's
 ///    affair;
@@ -36,12 +37,40 @@ pub trait Model: Send + Sync + 'static {
     /// ([`ScoreError::Rows`]) or the native library fails.
     fn score(&self, rows: &[f32], count: usize, out: &mut Vec<f32>) -> Result<(), ScoreError>;
 
-    /// Scores one batch of `count` rows of zeros, so that the first real batch does not pay for what
-    /// a backend does only once.
+    /// Makes ready for batches of `count` rows: scores a few, so that the first real one does not pay
+    /// for what a backend does only once, and tries promise 2 on them.
+    ///
+    /// Fails where a batch cannot be scored, or ([`ScoreError::Placement`]) where a row's scores
+    /// depend on its place in a batch of this size.
     fn warm(&self, count: usize) -> Result<(), ScoreError> {
-        let rows = vec![0.0; count * self.signature().width()];
-        self.score(&rows, count, &mut Vec::new())
+        let signature = self.signature();
+        let outputs = signature.outputs.len();
+        let mut scores = Vec::new();
+        for row in trial_rows(signature.width()) {
+            self.score(&row.repeat(count), count, &mut scores)?;
+            let differs = |i: &usize| scores[*i].to_bits() != scores[i % outputs].to_bits();
+            if let Some(i) = (0..scores.len()).find(differs) {
+                return Err(ScoreError::Placement {
+                    model: signature.name.clone(),
+                    count,
+                    row: i / outputs,
+                    first: scores[i % outputs],
+                    other: scores[i],
+                });
+            }
+        }
+        Ok(())
     }
+}
+
+/// Rows of scattered values, first between -1 and 1, then between twice that, and so on.
+fn trial_rows(width: usize) -> impl Iterator<Item = Vec<f32>> {
+    (0..8_u32).map(move |trial| {
+        let scale = (1_u32 << trial) as f32;
+        // Knuth's multiplicative hash.
+        let hash = |column: usize| (column as u32 + 1 + 1_000 * trial).wrapping_mul(2_654_435_761);
+        (0..width).map(|column| (hash(column) as f32 / 2_f32.powi(31) - 1.0) * scale).collect()
+    })
 }
 
 /// One number that a model takes.
@@ -130,6 +159,31 @@ mod tests {
             features: vec![feature("mean"), feature("min"), feature("max")],
             outputs: vec!["score".into()],
         }
+    }
+
+    /// Adds a little to every row but the first.
+    struct Leaning(Signature);
+
+    impl Model for Leaning {
+        fn signature(&self) -> &Signature {
+            &self.0
+        }
+
+        fn score(&self, rows: &[f32], count: usize, out: &mut Vec<f32>) -> Result<(), ScoreError> {
+            out.clear();
+            self.0.check_rows(rows, count)?;
+            out.extend((0..count).map(|row| if row == 0 { 1.0 } else { 1.0 + f32::EPSILON }));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn fault_a_model_whose_scores_depend_on_the_place_is_found_when_made_ready() {
+        let model = Leaning(signature());
+        model.warm(1).unwrap();
+        let error = model.warm(64).unwrap_err();
+        assert!(matches!(error, ScoreError::Placement { row: 1, .. }), "{error}");
+        assert_eq!(error.kind(), crate::ErrorKind::Invalid);
     }
 
     #[test]

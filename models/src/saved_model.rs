@@ -1,4 +1,4 @@
-//! TensorFlow SavedModels: the only file that talks to TensorFlow.
+//! TensorFlow SavedModels.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -9,16 +9,20 @@ use tensorflow::{
 };
 
 use crate::folder::{digest, expect_file, expect_folder};
+use crate::native::{self, OpenError};
 use crate::{Manifest, Model, ModelLoadError, ScoreError, Signature};
 
 const LIBRARY: &str = "TensorFlow";
 
-/// A serialized `ConfigProto`: `intra_op_parallelism_threads` (field 2) = 1.
-const SESSION_CONFIG: [u8; 4] = [0x10, 1, 0x28, 1];
+/// A serialized `ConfigProto`: `intra_op_parallelism_threads` (field 2) is 1 and
+/// `inter_op_parallelism_threads` (field 5) is -1, so that a batch is scored on the thread that asks.
+/// With 1 all callers would share one thread, and hand over to it and back for every batch.
+const SESSION_CONFIG: [u8; 13] =
+    [0x10, 1, 0x28, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
 
 /// A TensorFlow SavedModel with a [`Manifest`] beside it.
 ///
-/// One native session, shared by all threads.
+/// One native session, shared by all threads; each scores on its own thread.
 pub struct TensorFlowModel {
     signature: Signature,
     manifest: Manifest,
@@ -47,6 +51,7 @@ impl TensorFlowModel {
         let manifest = Manifest::read(folder)?;
         expect_file(folder, "saved_model.pb")?;
         expect_file(folder, "variables")?;
+        native::open().map_err(|error| not_open(folder, error))?;
         let native = |status: Status| ModelLoadError::Native {
             folder: folder.to_path_buf(),
             library: LIBRARY,
@@ -122,6 +127,21 @@ impl Model for TensorFlowModel {
     }
 }
 
+fn not_open(folder: &Path, error: OpenError) -> ModelLoadError {
+    let folder = folder.to_path_buf();
+    match error {
+        OpenError::Missing(looked_in) => ModelLoadError::LibraryMissing {
+            folder,
+            library: native::FILE,
+            looked_in,
+            variable: native::FOLDER_VARIABLE,
+        },
+        OpenError::Broken(text) => {
+            ModelLoadError::Native { folder, library: LIBRARY, source: text.into() }
+        }
+    }
+}
+
 /// Finds the manifest's input and output among the model's signatures.
 fn check<'a>(
     folder: &Path,
@@ -146,14 +166,13 @@ fn check<'a>(
             });
         }
     };
-    let output = signature.outputs().get(&wanted.output).ok_or_else(|| {
-        ModelLoadError::OutputMissing {
+    let output =
+        signature.outputs().get(&wanted.output).ok_or_else(|| ModelLoadError::OutputMissing {
             folder: folder.to_path_buf(),
             signature: wanted.name.clone(),
             expected: wanted.output.clone(),
             found: sorted(signature.outputs()),
-        }
-    })?;
+        })?;
     let features = (manifest.features.len(), "features");
     check_tensor(folder, &wanted.input, input, features)?;
     let outputs = (manifest.outputs.len(), "outputs");

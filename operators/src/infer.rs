@@ -181,7 +181,8 @@ fn add_check<D: Features>(flow: &Flow<'_>, name: &str, model: ModelRef) {
         }
         Err(e) => Err(CheckFailure { kind: e.kind(), message: e.to_string() }),
     };
-    flow.check(Check { what: format!("model of `{name}`"), run: Box::new(run) });
+    let what = format!("model of `{name}`");
+    flow.check(Check { what, after: None, run: Box::new(run) });
 }
 
 type Output<D> = OutputBuilder<Epoch, CapacityContainerBuilder<Vec<D>>>;

@@ -1,5 +1,6 @@
 //! Where results go: one folder a system, [`VecSink`] for tests.
 
+pub mod kafka;
 mod vec;
 
 pub use vec::{VecSink, VecWriter};

@@ -70,7 +70,13 @@ impl<T: Event + ExchangeData + Clone> SourceSpec for VecSource<T> {
         };
         Ok(VecReader {
             name: start.name.as_str(),
-            partitions: self.partitions.into_iter().enumerate().filter(own).map(partition).collect(),
+            partitions: self
+                .partitions
+                .into_iter()
+                .enumerate()
+                .filter(own)
+                .map(partition)
+                .collect(),
             chunk: self.chunk,
             turn: 0,
         })

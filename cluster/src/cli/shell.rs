@@ -11,7 +11,7 @@ use super::flags::split;
 use crate::exit::Exit;
 use crate::framework::{FRAMEWORK_DEFAULTS, FrameworkConfig};
 use crate::http::{self, HttpServer};
-use crate::runner::{Failure, GraphSpec, Job, Runner};
+use crate::runner::{GraphSpec, RunFailure, Runner, Setup};
 use crate::settings::{Inputs, Problem, Refused, Schema, Settings};
 use crate::signals::StopWatch;
 use crate::{logs, panic};
@@ -41,18 +41,18 @@ pub fn main_from<R: Runner>(
         return print(&schema.toml());
     }
     let inputs = Inputs { file, env, flags: split.flags };
-    let job = match job(graph, runner, schema, &inputs, split.problems, &action) {
-        Ok(job) => job,
+    let setup = match set_up(runner, schema, &inputs, split.problems, &action) {
+        Ok(setup) => setup,
         Err(refused) => return fail(Exit::Refused, refused),
     };
     match action {
-        Action::Run => run(graph, runner, &job),
-        Action::Check => check(runner, &job),
-        Action::Graph(format) => match runner.describe(&job, format) {
+        Action::Run => run(graph, runner, &setup),
+        Action::Check => check(runner, &setup),
+        Action::Graph(format) => match runner.describe(&setup, format) {
             Ok(text) => print(&text),
             Err(failure) => fail(failure.kind.into(), failure),
         },
-        Action::Config { .. } => print(&job.settings.toml()),
+        Action::Config { .. } => print(&setup.settings.toml()),
     }
 }
 
@@ -69,19 +69,18 @@ fn answer(error: &clap::Error) -> Exit {
 }
 
 /// Reads and checks the configuration; all that is wrong comes in one error.
-fn job<R: Runner>(
-    graph: &GraphSpec,
+fn set_up<R: Runner>(
     runner: &R,
     schema: Schema,
     inputs: &Inputs,
     flags: Vec<Problem>,
     action: &Action,
-) -> Result<Job<R::Config>, Refused> {
+) -> Result<Setup<R::Config>, Refused> {
     let (settings, mut problems) = Settings::read(schema, inputs);
     problems.extend(flags);
     let mut keep = |refused: Refused| problems.extend(refused.0);
     let framework = FrameworkConfig::read(&settings).map_err(&mut keep).ok();
-    let config = settings.section::<R::Config>(graph.section).map_err(&mut keep).ok();
+    let config = settings.all::<R::Config>().map_err(&mut keep).ok();
     let starts = matches!(action, Action::Run | Action::Check);
     let hosts = match &framework {
         Some(framework) if starts => framework.hosts(&settings).map_err(&mut keep).ok(),
@@ -92,37 +91,37 @@ fn job<R: Runner>(
     }
     match (framework, config) {
         (Some(framework), Some(config)) if problems.is_empty() => {
-            Ok(Job { settings, framework, config, hosts: hosts.unwrap_or_default() })
+            Ok(Setup { settings, framework, config, hosts: hosts.unwrap_or_default() })
         }
         _ => Err(Refused(problems)),
     }
 }
 
-fn run<R: Runner>(graph: &GraphSpec, runner: &R, job: &Job<R::Config>) -> Exit {
-    if let Err(error) = logs::install(&job.framework.log) {
+fn run<R: Runner>(graph: &GraphSpec, runner: &R, setup: &Setup<R::Config>) -> Exit {
+    if let Err(error) = logs::install(&setup.framework.log) {
         return fail(Exit::Failed, error);
     }
-    let set = job.settings.set_count();
+    let set = setup.settings.set_count();
     tracing::info!(graph = graph.name, version = graph.version, settings = set, "starting");
     let stop = Stop::default();
-    let on_stop = job.framework.run.on_stop;
-    let timeout = job.framework.run.stop_timeout();
+    let on_stop = setup.framework.run.on_stop;
+    let timeout = setup.framework.run.stop_timeout();
     let watch = match StopWatch::start(stop.clone(), on_stop.into(), timeout) {
         Ok(watch) => watch,
         Err(error) => return fail(Exit::Failed, format!("watching signals: {error}")),
     };
-    let _server = match serve(runner, job) {
+    let _server = match serve(runner, setup) {
         Ok(server) => server,
         Err(refused) => return fail(Exit::Refused, refused),
     };
-    let outcome = runner.run(job, &stop);
+    let outcome = runner.run(setup, &stop);
     drop(watch);
     match outcome {
         Ok(()) => {
             tracing::info!("stopped");
             Exit::Done
         }
-        Err(Failure { kind, message }) if tracing::enabled!(tracing::Level::ERROR) => {
+        Err(RunFailure { kind, message }) if tracing::enabled!(tracing::Level::ERROR) => {
             tracing::error!("{message}");
             kind.into()
         }
@@ -130,20 +129,20 @@ fn run<R: Runner>(graph: &GraphSpec, runner: &R, job: &Job<R::Config>) -> Exit {
     }
 }
 
-fn serve<R: Runner>(runner: &R, job: &Job<R::Config>) -> Result<Option<HttpServer>, Refused> {
-    let config = &job.framework.http;
-    let refused = |e| Refused(vec![job.settings.refuse("http.bind", e)]);
+fn serve<R: Runner>(runner: &R, setup: &Setup<R::Config>) -> Result<Option<HttpServer>, Refused> {
+    let config = &setup.framework.http;
+    let refused = |e| Refused(vec![setup.settings.refuse("http.bind", e)]);
     let Some(address) = http::address(config).map_err(refused)? else { return Ok(None) };
-    let server = HttpServer::start(address, config.token.clone(), runner.pages(job));
+    let server = HttpServer::start(address, config.token.clone(), runner.pages(setup));
     let server = server.map_err(refused)?;
     tracing::info!(address = %server.address(), "pages: /metrics, /healthz, /readyz");
     Ok(Some(server))
 }
 
-fn check<R: Runner>(runner: &R, job: &Job<R::Config>) -> Exit {
-    let findings = runner.check(job);
+fn check<R: Runner>(runner: &R, setup: &Setup<R::Config>) -> Exit {
+    let findings = runner.check(setup);
     let mut text =
-        format!("ok    configuration: {} settings besides defaults\n", job.settings.set_count());
+        format!("ok    configuration: {} settings besides defaults\n", setup.settings.set_count());
     let mut exit = Exit::Done;
     for finding in findings {
         let what = finding.what;

@@ -13,6 +13,7 @@ mod error;
 mod settings;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod topic_check;
 
 pub use admin::{NewTopic, create_topics};
 pub use client_log::ClientLog;
@@ -20,3 +21,6 @@ pub use config::{KafkaConfig, KafkaConfigError, LogLevel, SaslMechanism, Securit
 pub use embedded::EmbeddedBroker;
 pub use error::KafkaError;
 pub use settings::Role;
+
+/// The defaults and manual of [`KafkaConfig`], for a graph's command line: the section `[kafka]`.
+pub const KAFKA_DEFAULTS: &str = include_str!("default.toml");

@@ -496,6 +496,10 @@ impl Drop for BatchConsumer {
     fn drop(&mut self) {
         // SAFETY: both queues are alive, not used again, and given back before their client goes.
         unsafe {
+            // As librdkafka had it: what is left in the message queue holds partitions, they hold
+            // a broker's thread, and only through this forwarding does the client's end empty
+            // that queue. Without it, it waits for ever.
+            native::rd_kafka_queue_forward(self.events, self.messages);
             for queue in [self.messages, self.events] {
                 native::rd_kafka_queue_cb_event_enable(queue, None, ptr::null_mut());
                 native::rd_kafka_queue_destroy(queue);

@@ -256,6 +256,22 @@ fn further_partitions_join_while_reading() {
 }
 
 #[test]
+fn a_consumer_dropped_while_records_wait_ends_at_once() {
+    let broker = TestBroker::shared();
+    let topic = broker.topic("dropped", 4);
+    fill(&broker.config(), &topic, 0..4, 0..2_000);
+    for round in 0..20 {
+        let mut reader = Reader::new(consumer(&broker.config(), &topic));
+        reader.consumer.assign(&[(0, 0), (1, 0)]).unwrap();
+        reader.consumer.incremental_assign(&[(2, 0), (3, 0)]).unwrap();
+        reader.read_until(|all, _| records(all) > round * 400);
+        let since = Instant::now();
+        drop(reader);
+        assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    }
+}
+
+#[test]
 fn only_committed_records_come_and_the_end_lies_behind_markers() {
     let broker = TestBroker::shared();
     let topic = broker.topic("transactions", 1);

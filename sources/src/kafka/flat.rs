@@ -55,10 +55,15 @@ impl Decimal<'_> {
     }
 
     fn i64(self) -> Option<i64> {
-        // serde_json takes -0 for a float.
-        let plain = self.scale == 0 && self.text.len() <= 18 && !(self.negative && self.digits == 0);
-        let value = self.digits as i64;
-        plain.then_some(if self.negative { -value } else { value })
+        if self.scale > 0 || self.text.len() > 18 {
+            return None;
+        }
+        let value = self.digits as i64; // 18 digits fit
+        match self.negative {
+            true if value == 0 => None, // serde_json takes -0 for a float
+            true => Some(-value),
+            false => Some(value),
+        }
     }
 }
 

@@ -12,4 +12,4 @@ pub use decode::decode_json;
 pub use flat::{Decimal, FlatField, FlatObject, FlatRecord, Token};
 pub use placement::placement;
 pub use reader::KafkaReader;
-pub use source::{KafkaSource, KafkaSourceConfig, Start, Until, topic_check};
+pub use source::{KafkaSource, KafkaSourceConfig, Start, Until};

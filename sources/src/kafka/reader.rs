@@ -8,8 +8,8 @@ use tideflow_core::kafka::{KafkaConfig, KafkaError};
 use tideflow_core::prometheus::Gauge;
 use tideflow_core::timely::ExchangeData;
 use tideflow_core::{
-    Batch, Event, EventTime, Failure, Job, Origin, Part, PartState, Reason, Rejected,
-    Source, SourceStart,
+    Batch, Event, EventTime, Failure, Job, Origin, Part, PartState, Reason, Rejected, Source,
+    SourceStart,
 };
 
 use super::consumer::{BatchConsumer, MessageRef, Polled, StartOffset};
@@ -81,7 +81,8 @@ impl<D: Event + ExchangeData + Clone> KafkaReader<D> {
     ) -> Result<Self, KafkaError> {
         let SourceStart { name, worker, workers, job, waker } = start;
         let count = kafka.partitions(&config.topic)?;
-        let mut consumer = BatchConsumer::new(&kafka, &config.topic, &config.group, config.queue_kb)?;
+        let mut consumer =
+            BatchConsumer::new(&kafka, &config.topic, &config.group, config.queue_kb)?;
         consumer.set_wake(Box::new(move || {
             let _ = waker.activate(); // fails when the worker has ended, which needs no waking
         }));

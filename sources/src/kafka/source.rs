@@ -3,13 +3,11 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tideflow_core::kafka::{KafkaConfig, KafkaError};
 use tideflow_core::timely::ExchangeData;
-use tideflow_core::{
-    BuildError, Check, CheckFailure, DecodeError, Event, SourceSpec, SourceStart,
-};
+use tideflow_core::{BuildError, Check, DecodeError, Event, SourceSpec, SourceStart};
 
 use super::reader::KafkaReader;
 use super::{FlatRecord, StartOffset, decode_json};
@@ -145,7 +143,9 @@ impl<D: Event + ExchangeData + Clone> KafkaSource<D> {
     where
         D: FlatRecord + DeserializeOwned,
     {
-        Self::with_decoder(kafka, config, |bytes| D::read(bytes).map_or_else(|| decode_json(bytes), Ok))
+        Self::with_decoder(kafka, config, |bytes| {
+            D::read(bytes).map_or_else(|| decode_json(bytes), Ok)
+        })
     }
 
     /// Rejects records that decode and still cannot be used.
@@ -163,7 +163,7 @@ impl<D: Event + ExchangeData + Clone> SourceSpec for KafkaSource<D> {
     }
 
     fn checks(&self) -> Vec<Check> {
-        vec![topic_check(&self.kafka, &self.config.topic, self.config.partitions)]
+        self.kafka.topic_checks(&self.config.topic, self.config.partitions).into()
     }
 
     fn start(self, start: SourceStart) -> Result<KafkaReader<D>, BuildError> {
@@ -175,23 +175,6 @@ impl<D: Event + ExchangeData + Clone> SourceSpec for KafkaSource<D> {
 
 pub(crate) fn failed(operator: &str, error: KafkaError) -> BuildError {
     BuildError { operator: operator.to_string(), kind: error.kind(), source: Box::new(error) }
-}
-
-/// Checks that a topic is there, with the partitions expected (0: any number).
-pub fn topic_check(kafka: &KafkaConfig, topic: &str, expected: usize) -> Check {
-    let (kafka, topic) = (kafka.clone(), topic.to_string());
-    let what = format!("topic `{topic}` at {}", kafka.brokers);
-    let run = move || {
-        let failure = |e: KafkaError| CheckFailure { kind: e.kind(), message: e.to_string() };
-        match kafka.partitions(&topic).map_err(failure)? {
-            found if expected != 0 && found != expected => Err(CheckFailure {
-                kind: tideflow_core::ErrorKind::Invalid,
-                message: format!("expected {expected} partitions, found {found}"),
-            }),
-            found => Ok(format!("{found} partitions")),
-        }
-    };
-    Check { what, run: Box::new(run) }
 }
 
 pub(crate) fn ms(n: u64) -> Duration {

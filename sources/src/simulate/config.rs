@@ -102,7 +102,9 @@ pub enum FleetConfigError {
         found: f64,
     },
     /// A fault on a device that does not exist or that ends before it begins.
-    #[error("fault {index} is on device {device} from {from_ms} to {to_ms}, expected a device below {devices} and an end after the onset")]
+    #[error(
+        "fault {index} is on device {device} from {from_ms} to {to_ms}, expected a device below {devices} and an end after the onset"
+    )]
     Fault {
         /// Its place in `faults`.
         index: usize,
@@ -129,8 +131,7 @@ impl FleetConfig {
     /// Adds `count` faults drawn by [`Fault::spread`] from this configuration's own seed.
     pub fn with_spread_faults(mut self, count: u32) -> Self {
         let length_ms = self.length_ms();
-        let drawn =
-            Fault::spread(count, self.devices, self.start_ts_ms, length_ms, self.seed);
+        let drawn = Fault::spread(count, self.devices, self.start_ts_ms, length_ms, self.seed);
         self.faults.extend(drawn);
         self
     }

@@ -94,11 +94,8 @@ impl Machine {
         let shifted = ts_ms + i64::from(self.site) * HOUR_MS;
         let day = shifted.rem_euclid(DAY_MS) as f64 / DAY_MS as f64;
         // A parabola for each half of the day in place of a sine.
-        let wave = if day < 0.5 {
-            16.0 * day * (0.5 - day)
-        } else {
-            -16.0 * (day - 0.5) * (1.0 - day)
-        };
+        let wave =
+            if day < 0.5 { 16.0 * day * (0.5 - day) } else { -16.0 * (day - 0.5) * (1.0 - day) };
         0.7 * wave + DUTY_SHARE * self.duty
     }
 

@@ -1,0 +1,15 @@
+//! The `device_health` graph as a program.
+
+use std::process::ExitCode;
+
+use tideflow_dataflows::device_health::{DEFAULTS, device_health};
+
+fn main() -> ExitCode {
+    tideflow::main(tideflow::Graph {
+        name: "device_health",
+        about: "Minute statistics, health scores and alarms for a fleet of devices.",
+        version: env!("CARGO_PKG_VERSION"),
+        defaults: DEFAULTS,
+        build: device_health,
+    })
+}

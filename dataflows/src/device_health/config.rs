@@ -1,0 +1,135 @@
+//! The options of `device_health`; `default.toml` is their manual.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use tideflow::core::kafka::KAFKA_DEFAULTS;
+use tideflow::prelude::*;
+use tideflow::sinks::kafka::KafkaSinkConfig;
+
+/// The defaults and manual of [`DeviceHealth`].
+pub const DEFAULTS: &[&str] = &[KAFKA_DEFAULTS, include_str!("default.toml")];
+
+/// The options of the graph, a field a section.
+#[derive(Clone, Debug, Deserialize)]
+pub struct DeviceHealth {
+    /// The cluster, for all topics.
+    pub kafka: KafkaConfig,
+    /// The input.
+    pub readings: KafkaSourceConfig,
+    /// How readings are put together.
+    pub window: WindowConfig,
+    /// What scores them.
+    pub model: ModelConfig,
+    /// When a score is an alarm.
+    pub alarm: AlarmConfig,
+    /// The outputs.
+    pub topics: Topics,
+}
+
+/// How readings are put together.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WindowConfig {
+    /// The length of a window, in milliseconds of event time.
+    pub length_ms: u64,
+}
+
+/// What scores a window.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// The folder of the model.
+    pub path: ModelRef,
+    /// Rows of every call.
+    pub batch_rows: usize,
+    /// Calls under way at once, a worker.
+    pub inflight_max: usize,
+}
+
+/// When a score is an alarm.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlarmConfig {
+    /// The score above which a window counts towards an alarm.
+    pub raise_above: f32,
+    /// The score below which an alarm ends.
+    pub clear_below: f32,
+    /// Windows in a row that raise it.
+    pub windows_min: u32,
+    /// Silence after which a device's alarm expires, in milliseconds of event time.
+    pub forget_after_ms: u64,
+}
+
+/// The outputs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Topics {
+    /// Window statistics.
+    pub windows: String,
+    /// Scores.
+    pub scores: String,
+    /// Alarms.
+    pub alarms: String,
+    /// Readings that came too late.
+    pub late: String,
+    /// Dead letters.
+    pub rejects: String,
+    /// The number of partitions that each must have; 0 for any.
+    pub partitions: usize,
+}
+
+impl WindowConfig {
+    /// The windows.
+    pub fn tumbling(&self) -> Tumbling {
+        Tumbling::of(Duration::from_millis(self.length_ms))
+    }
+}
+
+impl ModelConfig {
+    /// How the model is called.
+    pub fn calls(&self) -> InferOptions {
+        InferOptions { batch_rows: self.batch_rows, inflight_max: self.inflight_max }
+    }
+}
+
+impl AlarmConfig {
+    /// The alarm's thresholds.
+    pub fn hysteresis(&self) -> Hysteresis {
+        Hysteresis::raise_above(self.raise_above)
+            .clear_below(self.clear_below)
+            .for_at_least(self.windows_min)
+            .forget_after(Duration::from_millis(self.forget_after_ms))
+    }
+}
+
+impl Topics {
+    fn sink(&self, topic: &str) -> KafkaSinkConfig {
+        KafkaSinkConfig { topic: topic.to_string(), partitions: self.partitions }
+    }
+
+    /// Window statistics.
+    pub fn windows(&self) -> KafkaSinkConfig {
+        self.sink(&self.windows)
+    }
+
+    /// Scores.
+    pub fn scores(&self) -> KafkaSinkConfig {
+        self.sink(&self.scores)
+    }
+
+    /// Alarms.
+    pub fn alarms(&self) -> KafkaSinkConfig {
+        self.sink(&self.alarms)
+    }
+
+    /// Readings that came too late.
+    pub fn late(&self) -> KafkaSinkConfig {
+        self.sink(&self.late)
+    }
+
+    /// Dead letters.
+    pub fn rejects(&self) -> KafkaSinkConfig {
+        self.sink(&self.rejects)
+    }
+}

@@ -1,0 +1,43 @@
+//! The health of a fleet: readings in; minute statistics, scores and alarms out.
+
+mod config;
+mod reading;
+mod records;
+
+pub use config::{AlarmConfig, DEFAULTS, DeviceHealth, ModelConfig, Topics, WindowConfig};
+pub use reading::{Reading, ReadingStats};
+pub use records::{AlarmRecord, LateRecord, ScoreRecord, WindowRecord};
+
+use tideflow::prelude::*;
+
+/// Scores every device once a window, and raises an alarm when its health model says so.
+///
+/// # Errors
+/// When the model cannot be used or a part cannot start.
+pub fn device_health(flow: &Flow<'_>, config: &DeviceHealth) -> Result<(), BuildError> {
+    let source = KafkaSource::flat_json(&config.kafka, &config.readings).validate(Reading::check);
+    let (readings, rejects) = flow.source("readings", source)?;
+
+    let windows = readings
+        .key_by(|r: &Reading| &r.device)
+        .tumbling_window::<_, ReadingStats>("windows", config.window.tumbling())?;
+
+    let health = windows.on_time.clone().infer("health", &config.model.path, config.model.calls())?;
+    let alarms = health.scored.clone().alarm("unhealthy", config.alarm.hysteresis())?;
+
+    let topics = &config.topics;
+    let windows_out = windows.on_time.map("window records", WindowRecord::from)?;
+    flow.sink("windows out", windows_out, KafkaSink::json(&config.kafka, &topics.windows()))?;
+
+    let scores_out = health.scored.map("score records", ScoreRecord::from)?;
+    flow.sink("scores out", scores_out, KafkaSink::json(&config.kafka, &topics.scores()))?;
+
+    let alarms_out = alarms.map("alarm records", AlarmRecord::from)?;
+    flow.sink("alarms out", alarms_out, KafkaSink::json(&config.kafka, &topics.alarms()))?;
+
+    let late_out = windows.late.map("late records", LateRecord::from)?;
+    flow.sink("late out", late_out, KafkaSink::json(&config.kafka, &topics.late()))?;
+
+    let rejects = rejects.and(health.failed);
+    flow.sink("rejects out", rejects, KafkaSink::dead_letters(&config.kafka, &topics.rejects()))
+}

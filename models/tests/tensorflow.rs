@@ -1,0 +1,323 @@
+//! SavedModels that TensorFlow itself made, loaded and scored here.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, LazyLock};
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tideflow_models::{ErrorKind, Model, ModelLoadError, TensorFlowModel, digest, load};
+
+const WIDTH: usize = 12;
+
+/// The folder that `make_models.py` filled, made again whenever the script or Python changes.
+static MODELS: LazyLock<PathBuf> = LazyLock::new(|| {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let script = package.join("tests/make_models.py");
+    let environment = package.with_file_name(".tideflow/venv");
+    let environment = fs::read_link(&environment).unwrap_or_else(|error| {
+        panic!(
+            "no Python with TensorFlow at `{}` ({error}): run `make setup`",
+            environment.display()
+        )
+    });
+    let mut hash = Sha256::new();
+    hash.update(fs::read(&script).expect("the script is beside this file"));
+    hash.update(environment.as_os_str().as_encoded_bytes());
+    let name = format!("saved_models-{:.16}", format!("{:x}", hash.finalize()));
+
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    if !target.exists() {
+        let unfinished = target.with_extension(std::process::id().to_string());
+        fs::create_dir_all(&unfinished).expect("the build folder can be written");
+        let python = environment.join("bin/python");
+        let run = Command::new(&python).arg(&script).arg(&unfinished).output();
+        let run = run.unwrap_or_else(|error| {
+            panic!("`{}` does not start ({error}): run `make setup`", python.display())
+        });
+        let said = String::from_utf8_lossy(&run.stderr);
+        assert!(run.status.success(), "make_models.py failed: {said}");
+        // Another test process may have been quicker.
+        if fs::rename(&unfinished, &target).is_err() {
+            assert!(target.exists(), "cannot rename to `{}`", target.display());
+        }
+    }
+    target
+});
+
+fn open(name: &str) -> TensorFlowModel {
+    TensorFlowModel::load(MODELS.join(name)).unwrap()
+}
+
+fn refused(folder: &Path) -> String {
+    let error = TensorFlowModel::load(folder).err().expect("the model is refused");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    error.to_string()
+}
+
+/// A copy of a model with its manifest changed.
+fn changed(name: &str, change: impl FnOnce(&mut Value)) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    copy_folder(&MODELS.join(name), copy.path());
+    let path = copy.path().join("manifest.json");
+    let mut manifest = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    change(&mut manifest);
+    fs::write(&path, manifest.to_string()).unwrap();
+    copy
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// Rows and the scores that Keras gave them, each flat.
+fn from_keras(name: &str) -> (Vec<f32>, Vec<f32>) {
+    let text = fs::read(MODELS.join(format!("{name}.json"))).unwrap();
+    let json: Value = serde_json::from_slice(&text).unwrap();
+    let flat = |field: &str| -> Vec<f32> {
+        let rows: Vec<Vec<f32>> = serde_json::from_value(json[field].clone()).unwrap();
+        rows.concat()
+    };
+    (flat("rows"), flat("scores"))
+}
+
+fn score(model: &dyn Model, rows: &[f32]) -> Vec<f32> {
+    let mut scores = Vec::new();
+    model.score(rows, rows.len() / model.signature().width(), &mut scores).unwrap();
+    scores
+}
+
+fn bits(scores: &[f32]) -> Vec<u32> {
+    scores.iter().map(|score| score.to_bits()).collect()
+}
+
+#[test]
+fn oracle_scores_equal_those_of_keras() {
+    for name in ["net", "two"] {
+        let (rows, expected) = from_keras(name);
+        let found = score(&open(name), &rows);
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((found - expected).abs() <= 1e-6, "{name}: expected {expected}, found {found}");
+        }
+    }
+}
+
+#[test]
+fn the_signature_is_the_manifests_and_the_digest_the_folders() {
+    let model = open("two");
+    let signature = model.signature();
+    assert_eq!((signature.name.as_str(), signature.version.as_str()), ("two", "7"));
+    assert_eq!(signature.outputs, ["heat", "wear"]);
+    assert_eq!(signature.width(), WIDTH);
+    assert_eq!(signature.digest, digest(&MODELS.join("two")).unwrap());
+    assert_eq!(model.manifest().alarm.unwrap().raise_above, 0.9);
+}
+
+#[test]
+fn a_folder_is_loaded_by_its_path_and_made_ready() {
+    let model = load(MODELS.join("net").to_str().unwrap()).unwrap();
+    for count in [32, 256] {
+        model.warm(count).unwrap();
+    }
+    let mut scores = vec![1.0];
+    model.score(&[], 0, &mut scores).unwrap();
+    assert!(scores.is_empty());
+}
+
+#[test]
+fn the_native_library_is_told_before_main_how_to_behave() {
+    for name in ["TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS"] {
+        assert!(std::env::var_os(name).is_some(), "{name} is not set");
+    }
+}
+
+#[test]
+fn four_threads_get_the_same_bits() {
+    let model = Arc::new(open("net"));
+    let (rows, _) = from_keras("net");
+    let rows = Arc::new(rows[..256 * WIDTH].to_vec());
+    let expected = bits(&score(&*model, &rows));
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let (model, rows) = (model.clone(), rows.clone());
+            std::thread::spawn(move || -> Vec<Vec<u32>> {
+                (0..50).map(|_| bits(&score(&*model, &rows))).collect()
+            })
+        })
+        .collect();
+    for thread in threads {
+        assert!(thread.join().unwrap().iter().all(|found| *found == expected));
+    }
+}
+
+/// A batch of `count` rows, and a place in it.
+fn company(count: usize) -> impl Strategy<Value = (Vec<f32>, usize)> {
+    (proptest::collection::vec(-8.0_f32..8.0, count * WIDTH), 0..count)
+}
+
+static NET: LazyLock<TensorFlowModel> = LazyLock::new(|| open("net"));
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 30, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn a_rows_bits_depend_on_neither_company_nor_place(
+        row in proptest::collection::vec(-8.0_f32..8.0, WIDTH),
+        (small, small_place) in company(32),
+        (large, large_place) in company(256),
+    ) {
+        for (mut batch, place) in [(small, small_place), (large, large_place)] {
+            let count = batch.len() / WIDTH;
+            let mut alone = row.clone();
+            alone.resize(count * WIDTH, 0.0);
+            let expected = score(&*NET, &alone)[0].to_bits();
+            batch[place * WIDTH..][..WIDTH].copy_from_slice(&row);
+            prop_assert_eq!(score(&*NET, &batch)[place].to_bits(), expected);
+        }
+    }
+}
+
+#[test]
+fn fault_a_batch_of_another_size_is_refused_before_it_is_scored() {
+    let mut scores = Vec::new();
+    let error = NET.score(&[0.0; 13], 1, &mut scores).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "scoring 1 rows with model `net`: expected 12 values (1 rows of 12 features), found 13"
+    );
+}
+
+#[test]
+fn fault_nothing_or_a_file_instead_of_a_folder() {
+    let nothing = MODELS.join("nothing");
+    assert_eq!(
+        refused(&nothing),
+        format!("loading model `{}`: expected a folder, found nothing", nothing.display())
+    );
+    let file = MODELS.join("net.json");
+    assert_eq!(
+        refused(&file),
+        format!("loading model `{}`: expected a folder, found a file", file.display())
+    );
+}
+
+#[test]
+fn fault_a_missing_file_is_named_with_what_is_there() {
+    for file in ["manifest.json", "saved_model.pb", "variables"] {
+        let copy = changed("net", |_| ());
+        let path = copy.path().join(file);
+        if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }.unwrap();
+        let message = refused(copy.path());
+        assert!(message.contains(&format!("expected `{file}` in it, found `assets`")), "{message}");
+    }
+}
+
+#[test]
+fn fault_a_broken_saved_model_says_what_tensorflow_said() {
+    let copy = changed("net", |_| ());
+    fs::write(copy.path().join("saved_model.pb"), "not a protocol buffer").unwrap();
+    let message = refused(copy.path());
+    assert!(message.contains("with TensorFlow: "), "{message}");
+}
+
+#[test]
+fn fault_another_signature_name_lists_those_found() {
+    let copy = changed("other_signature", |manifest| {
+        manifest["signature"]["name"] = json!("serving_default");
+    });
+    let message = refused(copy.path());
+    assert!(message.contains("expected signature `serving_default`, found "), "{message}");
+    assert!(message.contains("`predict`"), "{message}");
+    open("other_signature");
+}
+
+#[test]
+fn fault_another_input_or_output_name_lists_those_found() {
+    let wrong = |name: &str, side: &str| {
+        refused(changed(name, |manifest| manifest["signature"][side] = json!("z")).path())
+    };
+    let message = wrong("narrow", "input");
+    assert!(message.contains("expected the single input `z`, found `x`"), "{message}");
+    let message = wrong("two", "output");
+    assert!(message.contains("expected output `z`, found `parts`, `score`"), "{message}");
+}
+
+#[test]
+fn fault_a_second_input_is_refused() {
+    let message = refused(&MODELS.join("two_inputs"));
+    assert!(message.contains("expected the single input `x`, found `gain`, `x`"), "{message}");
+}
+
+#[test]
+fn fault_another_element_type_is_refused() {
+    let message = refused(&MODELS.join("double"));
+    assert!(message.contains("tensor `x`: expected type float32, found float64"), "{message}");
+}
+
+#[test]
+fn fault_another_number_of_features_is_refused() {
+    let message = refused(&MODELS.join("narrow"));
+    let expected = "tensor `x`: expected shape [?, 12] (12 features in the manifest), found [?, 9]";
+    assert!(message.contains(expected), "{message}");
+}
+
+#[test]
+fn fault_another_number_of_outputs_is_refused() {
+    let copy = changed("two", |manifest| manifest["outputs"] = json!(["heat"]));
+    let message = refused(copy.path());
+    let expected =
+        "tensor `parts`: expected shape [?, 1] (1 outputs in the manifest), found [?, 2]";
+    assert!(message.contains(expected), "{message}");
+}
+
+#[test]
+fn fault_a_fixed_number_of_rows_is_refused() {
+    let message = refused(&MODELS.join("fixed_rows"));
+    assert!(message.contains("expected shape [?, 12]"), "{message}");
+    assert!(message.contains("found [32, 12]"), "{message}");
+}
+
+#[test]
+fn fault_other_features_are_refused_with_the_first_difference() {
+    let names: Vec<String> = (0..WIDTH).map(|i| format!("f{i}")).collect();
+    let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+    NET.signature().expect_features(&names).unwrap();
+    names.swap(10, 11);
+    let error = NET.signature().expect_features(&names).unwrap_err();
+    assert!(matches!(&error, ModelLoadError::Features { position: 10, .. }), "{error}");
+}
+
+/// Set in the process that the next test starts: the library is opened once a process.
+const CHILD: &str = "TIDEFLOW_TEST_WITHOUT_LIBRARY";
+
+#[test]
+fn fault_without_the_native_library_the_message_says_what_to_do() {
+    let net = MODELS.join("net");
+    if std::env::var_os(CHILD).is_some() {
+        let message = refused(&net);
+        let expected = "expected `libtensorflow.so`, found none in `/nowhere`; run `make setup`, or \
+                        name its folder in `TENSORFLOW_DIR`";
+        assert!(message.contains(expected), "{message}");
+        return;
+    }
+    let run = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "fault_without_the_native_library_the_message_says_what_to_do"])
+        .env(CHILD, "1")
+        .env("TENSORFLOW_DIR", "/nowhere")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && said.contains("1 passed"), "{said}");
+}
