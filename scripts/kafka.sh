@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A single Apache Kafka broker (KRaft) on loopback, from Maven's jars: for tests, demos and benches.
 #
-#   scripts/kafka.sh start  [--dir DIR] [--port PORT] [--while PID [--remove]]
+#   scripts/kafka.sh start  [--dir DIR] [--port PORT] [--secure] [--while PID [--remove]]
 #   scripts/kafka.sh stop   [--dir DIR] [--kill]
 #   scripts/kafka.sh status [--dir DIR]
 #
@@ -9,6 +9,8 @@
 #         its port and its data.
 # --dir   data, settings, log and process id; .tideflow/kafka by default.
 # --port  0, the default, takes a free one.
+# --secure also listens on two encrypted ports, printed as TLS= and SASL=: the certificate is
+#         DIR/ca.pem; the login is `tideflow` with `secret`, by PLAIN or SCRAM.
 # --while stops the broker when that process ends, however it ends.
 # --remove then also removes DIR.
 # --kill  stops it the hard way, as a crash would.
@@ -23,12 +25,13 @@ fail() { echo "kafka.sh: $*" >&2; exit 1; }
 usage() { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | sed '$d'; exit 2; }
 
 command=${1:-}; [ $# -gt 0 ] && shift
-dir=$here/../.tideflow/kafka; port=0; while_pid=; remove=; signal=TERM
+dir=$here/../.tideflow/kafka; port=0; secure=; while_pid=; remove=; signal=TERM
 while [ $# -gt 0 ]; do
     case $1 in
         --dir) dir=${2:?--dir needs a folder}; shift ;;
         --port) port=${2:?--port needs a number}; shift ;;
         --while) while_pid=${2:?--while needs a process id}; shift ;;
+        --secure) secure=yes ;;
         --remove) remove=yes ;;
         --kill) signal=KILL ;;
         *) usage ;;
@@ -79,14 +82,19 @@ running() {
 }
 
 write_settings() {
-    local controller=$2
+    local controller=$2 listeners=CLIENTS://127.0.0.1:$1
+    local map=CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT
+    if [ -n "$secure" ]; then
+        listeners=$listeners,TLS://127.0.0.1:$tls,SASL://127.0.0.1:$sasl
+        map=$map,TLS:SSL,SASL:SASL_SSL
+    fi
     cat > "$dir/server.properties" << P
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$controller
-listeners=CLIENTS://127.0.0.1:$1,CONTROLLER://127.0.0.1:$controller
-advertised.listeners=CLIENTS://127.0.0.1:$1
-listener.security.protocol.map=CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=$listeners,CONTROLLER://127.0.0.1:$controller
+advertised.listeners=$listeners
+listener.security.protocol.map=$map
 inter.broker.listener.name=CLIENTS
 controller.listener.names=CONTROLLER
 log.dirs=$dir/data
@@ -97,9 +105,32 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=4
 group.initial.rebalance.delay.ms=0
+# A killed broker may come back only when its last session has ended: not the default of 9 s.
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=4000
 # Simulated event time lies in the past: retention by time would delete it at once.
 log.retention.ms=-1
 P
+    [ -z "$secure" ] || secure_settings >> "$dir/server.properties"
+}
+
+secure_settings() {
+    local login=org.apache.kafka.common.security mechanism
+    cat << P
+ssl.keystore.type=PKCS12
+ssl.keystore.location=$dir/broker.p12
+ssl.keystore.password=changeit
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+listener.name.sasl.plain.sasl.jaas.config=$login.plain.PlainLoginModule required user_tideflow="secret";
+P
+    for mechanism in 256 512; do
+        echo "listener.name.sasl.scram-sha-$mechanism.sasl.jaas.config=$login.scram.ScramLoginModule required;"
+    done
+    [ -e "$dir/ca.pem" ] && return
+    keytool -genkeypair -alias broker -keyalg RSA -dname CN=127.0.0.1 -ext san=ip:127.0.0.1 \
+        -validity 3650 -storetype PKCS12 -keystore "$dir/broker.p12" -storepass changeit 2> /dev/null
+    keytool -exportcert -rfc -alias broker -keystore "$dir/broker.p12" -storepass changeit \
+        > "$dir/ca.pem" 2> /dev/null
 }
 
 prepare() {
@@ -109,6 +140,8 @@ prepare() {
     # One short run: the optimizing compiler would only cost.
     java -XX:TieredStopAtLevel=1 -cp "$jars/*" kafka.tools.StorageTool format \
         --cluster-id dGlkZWZsb3ctdGVzdHMhIQ --config "$dir/server.properties" \
+        ${secure:+--add-scram "SCRAM-SHA-256=[name=tideflow,password=secret]"} \
+        ${secure:+--add-scram "SCRAM-SHA-512=[name=tideflow,password=secret]"} \
         > "$dir/format.log" 2>&1 || { cat "$dir/format.log" >&2; return 1; }
 }
 
@@ -148,11 +181,13 @@ start() {
         tries=$((tries - 1))
         if [ "$port" != 0 ]; then use=$port; else use=${kept:-$(free_port)}; fi
         if listening "$use"; then fail "port $use is taken"; fi
+        tls=$(free_port); sasl=$(free_port)
         prepare "$use" || fail "could not format $dir/data"
         if launch "$use"; then
             echo "$use" > "$dir/port"
             [ -z "$while_pid" ] || watch
             echo "BROKERS=127.0.0.1:$use"
+            [ -z "$secure" ] || printf 'TLS=127.0.0.1:%s\nSASL=127.0.0.1:%s\n' "$tls" "$sasl"
             return
         fi
         stop

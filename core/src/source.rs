@@ -13,7 +13,7 @@ use crate::flow::{Flow, Mode, Stream};
 use crate::operator::OperatorName;
 use crate::pace::{Tick, Word};
 use crate::plan::Check;
-use crate::{BuildError, Ending, Epoch, Job, Part, Rejected};
+use crate::{Bound, BuildError, Ending, Epoch, EventTime, Job, Part, Rejected};
 
 /// A place records come from, as it runs on one worker. Every implementation promises:
 /// 1. polling never waits, and takes about [`Batch::RECORDS`] records at most;
@@ -51,6 +51,9 @@ pub trait Source: 'static {
     fn poll(&mut self, batch: &mut Batch<Self::Item>) -> bool;
     /// Tells where its partitions stand, at the wall-clock time that the epoch's binding records.
     fn cut(&mut self, wall_ms: i64, parts: &mut Vec<Part>);
+    /// Learns how far the whole graph has come, so that it can hold back partitions that run ahead:
+    /// what they yield would only wait in open windows. When to read is free; what a cut holds is not.
+    fn advanced(&mut self, _watermark: EventTime) {}
 }
 
 /// What one poll of a source found.
@@ -128,6 +131,8 @@ impl<'s> Flow<'s> {
         let (data, data_stream) = builder.new_output();
         let (rejects, reject_stream) = builder.new_output();
         let (words, word_stream): (_, StreamVec<'s, Epoch, Word>) = builder.new_output();
+        // Leads to no output: what a source learns from it changes nothing that is sent.
+        let mut bounds = builder.new_input_connection(self.bound(), Pipeline, []);
         let info = builder.operator_info();
         let (worker, workers) = self.worker();
         let scope = self.scope();
@@ -161,6 +166,7 @@ impl<'s> Flow<'s> {
             move |_frontiers| {
                 name.run(|| {
                     ticks.for_each(|_, ticks| ticks.drain(..).for_each(|t| reader.tick(&t)));
+                    bounds.for_each(|_, bounds| reader.advanced(bounds.drain(..).last()));
                     reader.read();
                 })
             }
@@ -225,6 +231,12 @@ impl<S: Source> Reader<S> {
         } else {
             self.open = None;
             self.source = None;
+        }
+    }
+
+    fn advanced(&mut self, bound: Option<Bound>) {
+        if let (Some(source), Some(bound)) = (self.source.as_mut(), bound) {
+            source.advanced(bound.watermark);
         }
     }
 

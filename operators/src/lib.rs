@@ -10,4 +10,4 @@ pub use alarm::{Alarm, AlarmState, Alarms, Hysteresis};
 pub use infer::{Features, Infer, InferOptions, Inferred, ModelId, Scored};
 pub use key_by::{KeyBy, Keyed};
 pub use map::Map;
-pub use window::{Aggregate, Late, Stats, Summary, Tumbling, Window, Windowed};
+pub use window::{Aggregate, Late, Stats, Summary, Total, Tumbling, Window, Windowed};

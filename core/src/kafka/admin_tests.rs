@@ -1,6 +1,7 @@
 use super::*;
-use crate::kafka::testing::{TestBroker, unique_name};
-use crate::kafka::{EmbeddedBroker, Security};
+use crate::Secret;
+use crate::kafka::testing::{SecureBroker, TestBroker, unique_name};
+use crate::kafka::{EmbeddedBroker, SaslMechanism};
 
 #[test]
 fn a_topic_is_made_with_its_partitions_and_only_once() {
@@ -25,6 +26,19 @@ fn a_missing_topic_is_named_and_not_made() {
 }
 
 #[test]
+fn fault_a_deleted_topic_is_found_by_asking() {
+    let broker = TestBroker::shared();
+    let name = broker.topic("deleted", 2);
+    broker.delete_topic(&name);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while broker.config().partitions(&name).is_ok() {
+        assert!(Instant::now() < deadline, "the topic is still there");
+    }
+    let error = broker.config().partitions(&name).unwrap_err();
+    assert!(matches!(error, KafkaError::TopicMissing { .. }), "{error}");
+}
+
+#[test]
 fn fault_an_unreachable_broker_is_told_within_the_deadline() {
     // A bound port that nobody serves: connections are refused as soon as the listener is gone.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -44,16 +58,29 @@ fn fault_an_unreachable_broker_is_told_within_the_deadline() {
 }
 
 #[test]
-fn fault_a_login_that_the_broker_does_not_offer_is_not_a_success() {
-    let config = KafkaConfig {
-        security: Security::SaslPlaintext,
-        sasl_username: "me".into(),
-        sasl_password: crate::Secret::new("hunter2"),
-        connect_timeout_ms: 1_500,
-        ..TestBroker::shared().config()
-    };
-    let error = config.reachable().unwrap_err().to_string();
-    assert!(!error.contains("hunter2"), "{error}");
+fn encrypted_brokers_are_reached_with_every_login() {
+    use SaslMechanism::{Plain, ScramSha256, ScramSha512};
+    let secure = SecureBroker::start();
+    let topic = secure.broker.topic("secure", 2);
+    assert_eq!(secure.tls().partitions(&topic).unwrap(), 2);
+    for mechanism in [Plain, ScramSha256, ScramSha512] {
+        let good = secure.sasl(mechanism);
+        good.validate().unwrap();
+        assert_eq!(good.partitions(&topic).unwrap(), 2);
+
+        let wrong = KafkaConfig { sasl_password: Secret::new("hunter2"), ..good };
+        let error = wrong.partitions(&topic).unwrap_err();
+        assert!(matches!(error, KafkaError::Authentication { .. }), "{mechanism:?}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+    let short = |config| KafkaConfig { connect_timeout_ms: 2_000, ..config };
+    let stranger = KafkaConfig { tls_ca_file: Default::default(), ..secure.tls() };
+    let error = short(stranger).reachable().unwrap_err().to_string();
+    assert!(error.contains("certificate verify failed"), "{error}");
+    let open = KafkaConfig::plaintext(secure.tls().brokers);
+    let error = short(open).reachable().unwrap_err().to_string();
+    assert!(error.contains("incorrect security.protocol"), "{error}");
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::admin::{NewTopic, create_topics, delete_topic};
-use super::config::KafkaConfig;
+use super::config::{KafkaConfig, SaslMechanism, Security};
+use crate::Secret;
 
 /// Brokers to use instead of starting one: what `make test` sets.
 const BROKERS: &str = "TIDEFLOW_TEST_BROKERS";
@@ -33,10 +34,14 @@ impl TestBroker {
 
     /// A broker of this test's own, which it may stop and start; stopped and removed on drop.
     pub fn start() -> TestBroker {
-        let folder = std::env::temp_dir().join(unique_name("tideflow-kafka"));
-        let mut broker = TestBroker { brokers: String::new(), folder: Some(folder) };
+        let mut broker = TestBroker::stopped();
         broker.start_again();
         broker
+    }
+
+    fn stopped() -> TestBroker {
+        let folder = std::env::temp_dir().join(unique_name("tideflow-kafka"));
+        TestBroker { brokers: String::new(), folder: Some(folder) }
     }
 
     /// Its address.
@@ -79,10 +84,13 @@ impl TestBroker {
 
     /// Starts a stopped broker at the same address.
     pub fn start_again(&mut self) {
+        let output = self.run(&[]);
+        self.brokers = address(&output, "BROKERS");
+    }
+
+    fn run(&self, options: &[&str]) -> String {
         let process = std::process::id().to_string();
-        let output = self.script("start", &["--while", &process, "--remove"]);
-        let line = output.lines().find_map(|line| line.strip_prefix("BROKERS="));
-        self.brokers = line.expect("kafka.sh start prints BROKERS=").to_owned();
+        self.script("start", &[&["--while", &process, "--remove"], options].concat())
     }
 
     fn script(&self, command: &str, options: &[&str]) -> String {
@@ -113,7 +121,55 @@ impl Drop for TestBroker {
     }
 }
 
+/// A broker of a test's own that also listens on encrypted ports.
+pub struct SecureBroker {
+    /// The broker itself, reached without encryption.
+    pub broker: TestBroker,
+    ca_file: PathBuf,
+    tls: String,
+    sasl: String,
+}
+
+impl SecureBroker {
+    /// Starts it; stopped and removed on drop.
+    pub fn start() -> SecureBroker {
+        let mut broker = TestBroker::stopped();
+        let output = broker.run(&["--secure"]);
+        broker.brokers = address(&output, "BROKERS");
+        let (tls, sasl) = (address(&output, "TLS"), address(&output, "SASL"));
+        let ca_file = broker.folder.as_ref().expect("it has a folder").join("ca.pem");
+        SecureBroker { broker, ca_file, tls, sasl }
+    }
+
+    /// A configuration that reaches it encrypted, without a login.
+    pub fn tls(&self) -> KafkaConfig {
+        KafkaConfig {
+            security: Security::Tls,
+            tls_ca_file: self.ca_file.clone(),
+            ..KafkaConfig::plaintext(&self.tls)
+        }
+    }
+
+    /// A configuration that reaches it encrypted and with its one login.
+    pub fn sasl(&self, mechanism: SaslMechanism) -> KafkaConfig {
+        KafkaConfig {
+            brokers: self.sasl.clone(),
+            security: Security::SaslTls,
+            sasl_mechanism: mechanism,
+            sasl_username: "tideflow".into(),
+            sasl_password: Secret::new("secret"),
+            ..self.tls()
+        }
+    }
+}
+
+fn address(output: &str, name: &str) -> String {
+    let found = output.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    found.unwrap_or_else(|| panic!("kafka.sh start prints {name}=")).to_owned()
+}
+
 /// `prefix` with something behind it that no other test, process or run has.
+#[expect(clippy::disallowed_methods, reason = "a name, which no result depends on")]
 pub fn unique_name(prefix: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970");

@@ -4,5 +4,5 @@ mod stats;
 mod table;
 mod tumbling;
 
-pub use stats::{Stats, Summary};
+pub use stats::{Stats, Summary, Total};
 pub use tumbling::{Aggregate, Late, Tumbling, Window, Windowed};

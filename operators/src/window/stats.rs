@@ -1,16 +1,91 @@
 //! Count, mean, deviation and extremes of a series, exact whatever the order.
 
-use ethnum::{U256, u256};
+use ethnum::U256;
 use serde::{Deserialize, Serialize};
 
-/// Running statistics of one quantity, 80 bytes.
+/// Running count, sum and extremes of one quantity, 48 bytes.
 ///
-/// Sums are kept as integers (units of 2^-64 and 2^-128), so adding is commutative and associative:
-/// any order, any split over partitions and any replay gives the same bits. The mean is the exact sum
-/// rounded once and divided; the deviation has no cancellation, however large the offset.
+/// The sum is kept as an integer (in units of 2^-64), so adding is commutative and associative: any
+/// order, any split over partitions and any replay gives the same bits.
 ///
-/// Values must lie within [`Stats::LIMIT`]; beyond it, and beyond 8 million values at the limit, sums
-/// saturate.
+/// Values must lie within [`Total::LIMIT`]; beyond it, and beyond 8 million values at the limit, the
+/// sum saturates.
+///
+/// ```
+/// use tideflow_operators::Total;
+/// let mut total = Total::default();
+/// [1e11, 0.1, -1e11].iter().for_each(|x| total.add(*x));
+/// assert_eq!((total.sum(), total.max()), (0.1, 1e11));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Total {
+    count: u64,
+    min: f64,
+    max: f64,
+    sum: i128,
+}
+
+impl Default for Total {
+    fn default() -> Self {
+        Total { count: 0, min: f64::INFINITY, max: f64::NEG_INFINITY, sum: 0 }
+    }
+}
+
+/// 2^64: one unit of the quantity in units of the sum.
+const UNIT: f64 = 18_446_744_073_709_551_616.0;
+
+impl Total {
+    /// The magnitude from which on values are not kept exactly: 2^40, about 1.1e12.
+    pub const LIMIT: f64 = 1_099_511_627_776.0;
+
+    /// Adds a value. It must be finite and within [`Total::LIMIT`]: sources reject what is not.
+    #[inline]
+    pub fn add(&mut self, value: f64) {
+        self.add_units(value);
+    }
+
+    #[inline]
+    fn add_units(&mut self, value: f64) -> i128 {
+        debug_assert!(value.abs() < Self::LIMIT, "{value} is beyond the limit");
+        let value = value + 0.0; // -0 becomes 0: which of the two is less would depend on the order
+        self.count += 1;
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
+        let units = fixed(value);
+        self.sum = self.sum.saturating_add(units);
+        units
+    }
+
+    /// How many values were added.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The sum, rounded once.
+    pub fn sum(&self) -> f64 {
+        self.sum as f64 / UNIT
+    }
+
+    /// The arithmetic mean: the rounded sum divided by the count. NaN of no value at all.
+    pub fn mean(&self) -> f64 {
+        self.sum() / self.count as f64
+    }
+
+    /// The least value; infinite of no value at all.
+    pub fn min(&self) -> f64 {
+        self.min
+    }
+
+    /// The greatest value; minus infinite of no value at all.
+    pub fn max(&self) -> f64 {
+        self.max
+    }
+}
+
+/// Running statistics of one quantity, 80 bytes: a [`Total`] with the deviation, as exact as that.
+///
+/// Squares are summed as integers too, so that the deviation has no cancellation, however large the
+/// offset.
 ///
 /// ```
 /// use tideflow_operators::Stats;
@@ -19,12 +94,9 @@ use serde::{Deserialize, Serialize};
 /// let s = stats.summary();
 /// assert_eq!((s.mean, s.min, s.max), (3.0, 1.0, 6.0));
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
-    count: u64,
-    min: f64,
-    max: f64,
-    sum: i128,
+    total: Total,
     squares: U256,
 }
 
@@ -41,49 +113,33 @@ pub struct Summary {
     pub max: f64,
 }
 
-impl Default for Stats {
-    fn default() -> Self {
-        let (min, max) = (f64::INFINITY, f64::NEG_INFINITY);
-        Stats { count: 0, min, max, sum: 0, squares: u256::ZERO }
-    }
-}
-
-/// 2^64: one unit of the quantity in units of the sum.
-const UNIT: f64 = 18_446_744_073_709_551_616.0;
-
 impl Stats {
-    /// The magnitude from which on values are not kept exactly: 2^40, about 1.1e12.
-    pub const LIMIT: f64 = 1_099_511_627_776.0;
+    /// The magnitude from which on values are not kept exactly: that of [`Total`].
+    pub const LIMIT: f64 = Total::LIMIT;
 
     /// Adds a value. It must be finite and within [`Stats::LIMIT`]: sources reject what is not.
     #[inline]
     pub fn add(&mut self, value: f64) {
-        debug_assert!(value.abs() < Self::LIMIT, "{value} is beyond the limit");
-        let value = value + 0.0; // -0 becomes 0: which of the two is less would depend on the order
-        self.count += 1;
-        self.min = self.min.min(value);
-        self.max = self.max.max(value);
-        let units = fixed(value);
-        self.sum = self.sum.saturating_add(units);
+        let units = self.total.add_units(value);
         self.squares = self.squares.saturating_add(square(units.unsigned_abs()));
     }
 
     /// How many values were added.
     pub fn count(&self) -> u64 {
-        self.count
+        self.total.count
     }
 
     /// The statistics; of no value at all, NaN and infinities.
     pub fn summary(&self) -> Summary {
-        let n = self.count as f64;
-        let mean = self.sum as f64 / UNIT / n;
+        let Total { count, min, max, sum } = self.total;
+        let n = count as f64;
         // n^2 variance = n sum(x^2) - sum(x)^2, in integers; the difference fits where its parts wrap.
         let spread = self
             .squares
-            .wrapping_mul(U256::from(self.count))
-            .wrapping_sub(square(self.sum.unsigned_abs()));
+            .wrapping_mul(U256::from(count))
+            .wrapping_sub(square(sum.unsigned_abs()));
         let std = (spread.as_f64() / (n * n)).sqrt() / UNIT;
-        Summary { mean, std, min: self.min, max: self.max }
+        Summary { mean: self.total.mean(), std, min, max }
     }
 }
 

@@ -3,17 +3,17 @@
 //! The one file with `unsafe` in this crate. rdkafka's own `send` costs a C string and a list of
 //! arguments a record; here a batch goes to librdkafka in one call, which copies the bytes.
 
-use std::ffi::CString;
+use std::ffi::{CString, c_void};
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rdkafka::ClientContext;
 use rdkafka::bindings as native;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError as RdError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::{ClientConfig, ClientContext};
 use tideflow_core::ErrorKind;
 use tideflow_core::kafka::{ClientLog, KafkaConfig, KafkaError, Role};
 
@@ -67,10 +67,17 @@ impl Drop for TopicHandle {
     }
 }
 
-/// The client's log, and the first record that could not be delivered.
+/// The client's log, and the first record that could not be delivered: its topic and why. It
+/// stays: a producer that has lost a record has nothing more to promise.
 struct Deliveries {
     log: ClientLog,
-    failed: Mutex<Option<RdError>>,
+    lost: Mutex<Option<(String, RdError)>>,
+}
+
+impl Deliveries {
+    fn lost(&self) -> Option<(String, RdError)> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl ClientContext for Deliveries {
@@ -87,9 +94,9 @@ impl ProducerContext for Deliveries {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-            failed.get_or_insert_with(|| error.clone());
+        if let Err((error, record)) = result {
+            let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+            lost.get_or_insert_with(|| (record.topic().to_owned(), error.clone()));
         }
     }
 }
@@ -101,12 +108,15 @@ impl RawProducer {
     /// When the configuration cannot be used.
     pub fn new(kafka: &KafkaConfig) -> Result<Self, KafkaError> {
         let role = Role::Producer { linger_ms: LINGER_MS, queue_kb_max: QUEUE_KB_MAX };
-        let deliveries = Deliveries { log: ClientLog::new("producer"), failed: Mutex::new(None) };
-        let producer = kafka
-            .client(role)?
+        Self::with(kafka.client(role)?, &kafka.brokers)
+    }
+
+    fn with(client: ClientConfig, brokers: &str) -> Result<Self, KafkaError> {
+        let deliveries = Deliveries { log: ClientLog::new("producer"), lost: Mutex::new(None) };
+        let producer = client
             .create_with_context(deliveries)
             .map_err(|error| KafkaError::client("making a producer", &error))?;
-        Ok(RawProducer { producer, brokers: kafka.brokers.clone() })
+        Ok(RawProducer { producer, brokers: brokers.to_owned() })
     }
 
     /// A handle of the topic. Asks no broker.
@@ -157,6 +167,8 @@ impl RawProducer {
             RD_KAFKA_RESP_ERR__QUEUE_FULL, RD_KAFKA_RESP_ERR_NO_ERROR,
         };
         let flags = native::RD_KAFKA_MSG_F_COPY | native::RD_KAFKA_MSG_F_PARTITION;
+        // librdkafka looks up the partition whenever it changes; a stable sort keeps each one's order.
+        batch.sort_by_key(|message| message.partition);
         let mut from = 0;
         while from < batch.len() {
             let rest = &mut batch[from..];
@@ -182,8 +194,7 @@ impl RawProducer {
                 RD_KAFKA_RESP_ERR__QUEUE_FULL => {
                     rest[first..].iter_mut().for_each(|m| m.err = RD_KAFKA_RESP_ERR_NO_ERROR);
                     from += first;
-                    self.producer.poll(Duration::from_millis(10));
-                    self.failed(topic.name())?;
+                    self.wait_for_room()?;
                     if give_up() {
                         break;
                     }
@@ -197,6 +208,47 @@ impl RawProducer {
         }
         batch.clear();
         Ok(())
+    }
+
+    /// Takes one record with a Kafka timestamp of its own, in milliseconds since 1970 (0: none); the
+    /// others get the time at which they are taken. Costs more a record than [`RawProducer::produce_batch`].
+    ///
+    /// # Errors
+    /// When the record cannot be taken, ever.
+    pub fn produce_at(
+        &self,
+        topic: &TopicHandle,
+        record: Record<'_>,
+        timestamp_ms: i64,
+        give_up: impl Fn() -> bool,
+    ) -> Result<(), KafkaError> {
+        use native::rd_kafka_resp_err_t::{
+            RD_KAFKA_RESP_ERR__QUEUE_FULL, RD_KAFKA_RESP_ERR_NO_ERROR,
+        };
+        let client = self.producer.client().native_ptr();
+        let arguments = arguments(topic, &record, timestamp_ms);
+        loop {
+            // SAFETY: client, topic and arguments are alive; what the arguments point to is
+            // borrowed by our caller and copied by this call. The error is ours; null has no code
+            // and nothing to destroy.
+            let code = unsafe {
+                let error = native::rd_kafka_produceva(client, arguments.as_ptr(), arguments.len());
+                let code = native::rd_kafka_error_code(error);
+                native::rd_kafka_error_destroy(error);
+                code
+            };
+            match code {
+                RD_KAFKA_RESP_ERR_NO_ERROR => return Ok(()),
+                RD_KAFKA_RESP_ERR__QUEUE_FULL => self.wait_for_room()?,
+                code => {
+                    let error = RdError::MessageProduction(code.into());
+                    return Err(self.refused(topic.name(), &error));
+                }
+            }
+            if give_up() {
+                return Ok(());
+            }
+        }
     }
 
     /// Takes one record with headers; for the rare ones that have some.
@@ -222,8 +274,7 @@ impl RawProducer {
             if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
                 return Err(self.refused(topic.name(), &error));
             }
-            self.producer.poll(Duration::from_millis(10));
-            self.failed(topic.name())?;
+            self.wait_for_room()?;
             if give_up() {
                 break;
             }
@@ -242,7 +293,7 @@ impl RawProducer {
             // SAFETY: the client is alive.
             let left = unsafe { native::rd_kafka_flush(client, SLICE_MS) };
             self.producer.poll(Duration::ZERO);
-            self.failed("")?;
+            self.failed()?;
             let done = left == native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
             if done || give_up() {
                 return Ok(());
@@ -250,11 +301,15 @@ impl RawProducer {
         }
     }
 
-    /// The first failure, if there is one.
-    fn failed(&self, topic: &str) -> Result<(), KafkaError> {
-        let failed = self.producer.context().failed.lock();
-        if let Some(error) = failed.unwrap_or_else(PoisonError::into_inner).take() {
-            return Err(self.refused(topic, &error));
+    /// What keeps this producer from ever delivering all it took, if anything does.
+    fn failed(&self) -> Result<(), KafkaError> {
+        let deliveries = self.producer.context();
+        if let Some((topic, error)) = deliveries.lost() {
+            return Err(self.refused(&topic, &error));
+        }
+        // librdkafka would try the same login for ever.
+        if let Some(reason) = deliveries.log.refused_login() {
+            return Err(KafkaError::Authentication { brokers: self.brokers.clone(), reason });
         }
         match self.producer.client().fatal_error() {
             None => Ok(()),
@@ -264,6 +319,12 @@ impl RawProducer {
                 kind: ErrorKind::Fatal,
             }),
         }
+    }
+
+    /// Gives librdkafka time to send something, so that its queue has room.
+    fn wait_for_room(&self) -> Result<(), KafkaError> {
+        self.producer.poll(Duration::from_millis(10));
+        self.failed()
     }
 
     fn refused(&self, topic: &str, error: &RdError) -> KafkaError {
@@ -289,10 +350,11 @@ impl TopicHandle {
     }
 }
 
+fn parts(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
+    bytes.map_or((ptr::null_mut(), 0), |b| (b.as_ptr().cast_mut().cast(), b.len()))
+}
+
 fn message(record: &Record<'_>) -> native::rd_kafka_message_t {
-    let parts = |bytes: Option<&[u8]>| {
-        bytes.map_or((ptr::null_mut(), 0), |b| (b.as_ptr().cast_mut().cast(), b.len()))
-    };
     let ((key, key_len), (payload, len)) = (parts(record.key), parts(record.value));
     native::rd_kafka_message_t {
         err: native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR,
@@ -306,3 +368,33 @@ fn message(record: &Record<'_>) -> native::rd_kafka_message_t {
         _private: ptr::null_mut(),
     }
 }
+
+/// The record as a list of arguments, which unlike a message has a place for the time.
+fn arguments(
+    topic: &TopicHandle,
+    record: &Record<'_>,
+    timestamp_ms: i64,
+) -> [native::rd_kafka_vu_t; 6] {
+    use native::rd_kafka_vtype_t::{
+        RD_KAFKA_VTYPE_KEY, RD_KAFKA_VTYPE_MSGFLAGS, RD_KAFKA_VTYPE_PARTITION, RD_KAFKA_VTYPE_RKT,
+        RD_KAFKA_VTYPE_TIMESTAMP, RD_KAFKA_VTYPE_VALUE,
+    };
+    use native::{rd_kafka_vu_s__bindgen_ty_1 as Value, rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1};
+    let mem = |bytes| {
+        let (ptr, size) = parts(bytes);
+        Value { mem: rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr, size } }
+    };
+    [
+        (RD_KAFKA_VTYPE_RKT, Value { rkt: topic.topic }),
+        (RD_KAFKA_VTYPE_PARTITION, Value { i32_: record.partition }),
+        (RD_KAFKA_VTYPE_MSGFLAGS, Value { i: native::RD_KAFKA_MSG_F_COPY }),
+        (RD_KAFKA_VTYPE_KEY, mem(record.key)),
+        (RD_KAFKA_VTYPE_VALUE, mem(record.value)),
+        (RD_KAFKA_VTYPE_TIMESTAMP, Value { i64_: timestamp_ms }),
+    ]
+    .map(|(vtype, u)| native::rd_kafka_vu_t { vtype, u })
+}
+
+#[cfg(test)]
+#[path = "producer_tests.rs"]
+mod tests;

@@ -108,7 +108,8 @@ impl MessageRef<'_> {
 /// Reads assigned partitions of one topic.
 ///
 /// It never joins a group, commits nothing by itself and never resets an offset. A lost broker is
-/// only logged: librdkafka connects again and the records go on where they stopped.
+/// only logged: librdkafka connects again and the records go on where they stopped. So is a topic
+/// deleted while it is read: ask [`KafkaConfig::partitions`] now and then.
 pub struct BatchConsumer {
     topic: String,
     topic_native: CString,
@@ -180,6 +181,8 @@ impl BatchConsumer {
             wake: Box::new(Wake { events: AtomicBool::new(true), wake: None }),
         };
         made.listen(None);
+        // What was said before the queues were parted lies in the wrong one.
+        made.poll_events(made.messages, &mut |_| {});
         Ok(made)
     }
 
@@ -215,7 +218,7 @@ impl BatchConsumer {
     /// callback comes with the next. `max`: poll again, no callback will come for the rest.
     pub fn poll<F: FnMut(Polled<'_>)>(&mut self, max: usize, mut f: F) -> usize {
         if self.wake.events.swap(false, Ordering::AcqRel) {
-            self.poll_events(&mut f);
+            self.poll_events(self.events, &mut f);
         }
         if self.batch.len() < max {
             self.batch.resize(max, ptr::null_mut());
@@ -283,10 +286,10 @@ impl BatchConsumer {
         KafkaError::Client { doing, reason, kind: ErrorKind::Fatal }
     }
 
-    fn poll_events<F: FnMut(Polled<'_>)>(&mut self, f: &mut F) {
+    fn poll_events(&self, queue: *mut native::rd_kafka_queue_t, f: &mut impl FnMut(Polled<'_>)) {
         loop {
-            // SAFETY: the queue is alive; a null event ends the loop.
-            let event = Event(unsafe { native::rd_kafka_queue_poll(self.events, 0) });
+            // SAFETY: the queue is one of ours, both are alive; a null event ends the loop.
+            let event = Event(unsafe { native::rd_kafka_queue_poll(queue, 0) });
             if event.0.is_null() {
                 return;
             }
@@ -337,8 +340,8 @@ impl BatchConsumer {
         self.consumer.context().log(level, topic, line);
     }
 
-    /// Turns starts into offsets, so that where a job began is a fact and not a race with what is
-    /// being written. Waits for the brokers at most `connect_timeout_ms`.
+    /// Turns the start of each partition into an offset, so that where a job began is a fact and not a race with what is
+    /// being written. Each partition once. Waits for the brokers at most `connect_timeout_ms`.
     ///
     /// With transactions `Latest` is behind the newest record that can be read.
     pub fn resolve(&self, starts: &[(i32, StartOffset)]) -> Result<Vec<(i32, i64)>, KafkaError> {
@@ -399,12 +402,17 @@ impl BatchConsumer {
                     });
                     answers.collect::<Result<Vec<_>, RdError>>()
                 });
+            let log = self.consumer.context();
+            self.poll_events(self.events, &mut |_| {});
+            if let Some(reason) = log.refused_login() {
+                return Err(KafkaError::Authentication { brokers: self.brokers.clone(), reason });
+            }
             match answer {
                 Ok(offsets) => return Ok(offsets),
                 Err(error) => match self.failed("looking up offsets of", &error) {
                     KafkaError::Client { kind: ErrorKind::Unavailable, reason, .. } => {
                         if left.is_zero() {
-                            let last = self.consumer.context().last_error().unwrap_or(reason);
+                            let last = log.last_error().unwrap_or(reason);
                             let (brokers, after) = (self.brokers.clone(), self.timeout);
                             let after_ms = after.as_millis() as u64;
                             return Err(KafkaError::Unreachable { brokers, after_ms, last });

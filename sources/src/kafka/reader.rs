@@ -49,6 +49,8 @@ struct Partition {
     at_end: bool,
     /// Where reading ends, in a run over history.
     end: Option<i64>,
+    /// Held back, because it is too far ahead of the others.
+    paused: bool,
     lag: Gauge,
 }
 
@@ -136,10 +138,30 @@ impl<D: Event + ExchangeData + Clone> KafkaReader<D> {
         if !from.is_empty() {
             tracing::info!(topic = fold.config.topic, partitions = ?from, "new partitions");
             if let Err(error) = self.consumer.incremental_assign(&from) {
-                fold.failure.set(failed(fold.name, error));
+                fold.fail(error);
             }
         }
     }
+}
+
+/// Which own partitions to hold back and which to let go, now that the graph is at `watermark`.
+fn hold_back(
+    partitions: &mut [Option<Partition>],
+    watermark: EventTime,
+    max_ahead: Duration,
+) -> (Vec<i32>, Vec<i32>) {
+    let (mut pause, mut resume) = (Vec::new(), Vec::new());
+    for (number, partition) in partitions.iter_mut().enumerate() {
+        let Some(p) = partition else { continue };
+        // Let go only at half the distance: a pause throws away what was fetched ahead.
+        let limit = if p.paused { max_ahead / 2 } else { max_ahead };
+        let ahead = p.watermark.value() > watermark.plus(limit);
+        if ahead != p.paused {
+            p.paused = ahead;
+            if ahead { &mut pause } else { &mut resume }.push(number as i32);
+        }
+    }
+    (pause, resume)
 }
 
 impl<D> Drop for KafkaReader<D> {
@@ -196,7 +218,7 @@ impl<D: Event + ExchangeData + Clone> Source for KafkaReader<D> {
         let found = self.consumer.poll(Batch::<D>::RECORDS, |polled| match polled {
             Polled::Message(message) => fold.message(&message, batch),
             Polled::Eof { partition, offset } => fold.end(partition, offset),
-            Polled::Error { error, .. } => fold.failure.set(failed(fold.name, error)),
+            Polled::Error { error, .. } => fold.fail(error),
         });
         found == Batch::<D>::RECORDS
     }
@@ -217,9 +239,31 @@ impl<D: Event + ExchangeData + Clone> Source for KafkaReader<D> {
             });
         }
     }
+
+    fn advanced(&mut self, watermark: EventTime) {
+        if watermark == EventTime::MIN {
+            return; // nobody is ahead of nothing
+        }
+        let max_ahead = ms(self.fold.config.max_ahead_ms);
+        let (pause, resume) = hold_back(&mut self.fold.partitions, watermark, max_ahead);
+        for (numbers, done) in [
+            (&pause, if pause.is_empty() { Ok(()) } else { self.consumer.pause(&pause) }),
+            (&resume, if resume.is_empty() { Ok(()) } else { self.consumer.resume(&resume) }),
+        ] {
+            match done {
+                Ok(()) if numbers.is_empty() => {}
+                Ok(()) => tracing::debug!(partitions = ?numbers, "held back or let go"),
+                Err(error) => self.fold.fail(error),
+            }
+        }
+    }
 }
 
 impl<D: Event> Fold<D> {
+    fn fail(&self, error: KafkaError) {
+        self.failure.set(failed(self.name, error));
+    }
+
     fn add(&mut self, partition: i32, next: i64, end: Option<i64>) {
         let index = partition as usize;
         if self.partitions.len() <= index {
@@ -232,6 +276,7 @@ impl<D: Event> Fold<D> {
             at_end_since: None,
             at_end: false,
             end,
+            paused: false,
             lag: self.job.metrics.consumer_lag.with_label_values(&labels),
         });
     }
@@ -299,5 +344,51 @@ impl<D: Event> Fold<D> {
                 p.next = p.next.max(offset);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(watermark: i64) -> Option<Partition> {
+        let mut seen = Watermark::new(Duration::ZERO);
+        seen.saw(EventTime(watermark));
+        let lag = Gauge::new("lag", "lag").expect("well formed");
+        let (at_end_since, at_end) = (None, false);
+        Some(Partition {
+            next: 0,
+            watermark: seen,
+            at_end_since,
+            at_end,
+            end: None,
+            paused: false,
+            lag,
+        })
+    }
+
+    #[test]
+    fn a_partition_that_runs_ahead_is_held_back_until_the_others_are_near() {
+        let mut partitions = [at(1_000), None, at(9_000)];
+        let mut ask = |watermark| hold_back(&mut partitions, EventTime(watermark), ms(5_000));
+        assert_eq!(ask(1_000), (vec![2], vec![]));
+        assert_eq!(ask(5_000), (vec![], vec![]));
+        assert_eq!(ask(7_000), (vec![], vec![2]));
+        assert_eq!(ask(EventTime::MAX.0), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_partition_is_idle_only_after_it_was_quiet_at_its_end() {
+        let mut p = at(0).expect("made");
+        let mut ask = |at_end, wall| {
+            p.at_end = at_end;
+            p.state(wall, ms(100))
+        };
+        assert_eq!(ask(false, 0), PartState::Active);
+        assert_eq!(ask(true, 1_000), PartState::Active);
+        assert_eq!(ask(true, 1_099), PartState::Active);
+        assert_eq!(ask(true, 1_100), PartState::Idle);
+        assert_eq!(ask(false, 1_200), PartState::Active);
+        assert_eq!(ask(true, 1_300), PartState::Active);
     }
 }

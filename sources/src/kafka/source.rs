@@ -34,6 +34,8 @@ pub struct KafkaSourceConfig {
     /// How long a partition must have been read to its end before it no longer holds time back, in
     /// milliseconds of the clock.
     pub idle_after_ms: u64,
+    /// How far ahead of the graph's watermark a partition is read, in milliseconds of event time.
+    pub max_ahead_ms: u64,
     /// How often new partitions are looked for, in milliseconds.
     pub refresh_ms: u64,
     /// What a worker fetches ahead, in kilobytes.

@@ -1,0 +1,107 @@
+//! A batch over a million readings, on one process and on two.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::Instant;
+
+use tideflow::core::kafka::testing::TestBroker;
+
+use crate::fleet::Fleet;
+use crate::program::{Running, device_health};
+use crate::python::{model, python};
+use crate::topics::{Sent, Topics, dump};
+
+const OUTPUTS: usize = 8;
+
+/// Free loopback ports, one a process, as a host file. Another program may take one in between:
+/// the process then says so.
+pub fn hostfile(folder: &Path, processes: usize) -> String {
+    let free: Vec<_> =
+        (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+    let lines: String =
+        free.iter().map(|l| format!("{}\n", l.local_addr().expect("bound"))).collect();
+    let path = folder.join("hosts");
+    std::fs::write(&path, lines).expect("the folder is ours");
+    path.to_str().expect("plain").to_owned()
+}
+
+/// Sends the fleet's readings, and writes them to a file too.
+fn send(fleet: &Fleet, topics: &Topics, copy: &Path) {
+    let file = std::fs::File::create(copy).expect("the folder is ours");
+    let mut file = std::io::BufWriter::with_capacity(1 << 20, file);
+    topics.send(fleet.inputs().inspect(|input| {
+        let line: Vec<u8> =
+            input.value.iter().map(|b| if *b == b'\n' { b' ' } else { *b }).collect();
+        file.write_all(&line).and_then(|()| file.write_all(b"\n")).expect("the disk has room");
+    }));
+    file.flush().expect("the disk has room");
+}
+
+/// Runs the batch with `flags` for each process: all of them end by themselves and well.
+fn run(topics: &Topics, processes: &[&[&str]]) {
+    let since = Instant::now();
+    let running: Vec<_> = processes
+        .iter()
+        .map(|flags| {
+            let mut command = device_health("run", topics, &model("health"));
+            Running::start(command.arg("--readings.until=end").args(*flags))
+        })
+        .collect();
+    for process in running {
+        let ended = process.end();
+        assert_eq!(ended.code, 0, "{}", ended.err);
+    }
+    println!("{} processes: {:?}", processes.len(), since.elapsed());
+}
+
+/// A topic's records by what they say, in an order of their own: without offset and time.
+fn content(mut records: Vec<Sent>) -> Vec<Sent> {
+    for record in &mut records {
+        (record.offset, record.timestamp) = (0, None);
+    }
+    records.sort();
+    records
+}
+
+/// Windows, scores and alarms of a run; there is nothing else.
+fn results(topics: &Topics) -> [Vec<Sent>; 3] {
+    assert_eq!((topics.read(&topics.late), topics.read(&topics.rejects)), (vec![], vec![]));
+    [&topics.windows, &topics.scores, &topics.alarms].map(|topic| content(topics.read(topic)))
+}
+
+#[test]
+fn oracle_a_million_readings_give_the_windows_and_scores_recomputed_on_one_process_and_on_two() {
+    let broker = TestBroker::shared();
+    let fleet =
+        Fleet { devices: 1_000, readings: 1_000_000, span_ms: 40 * 60_000, partitions: 4 };
+    let one = Topics::new(broker, fleet.partitions, OUTPUTS);
+    let folder = tempfile::tempdir().expect("a folder for a while");
+    let file = |name: &str| folder.path().join(name);
+    let since = Instant::now();
+    send(&fleet, &one, &file("readings"));
+    println!("sent: {:?}", since.elapsed());
+
+    run(&one, &[&["--workers.threads=2"]]);
+    let [windows, scores, alarms] = results(&one);
+    assert!(!alarms.is_empty(), "the model finds something to say");
+    dump(&file("windows"), &windows);
+    dump(&file("scores"), &scores);
+    let since = Instant::now();
+    let partitions = OUTPUTS.to_string();
+    let found =
+        python("recompute.py", &[&file("readings"), &file("windows"), Path::new(&partitions)]);
+    println!("windows: {}{:?}", found, since.elapsed());
+    assert!(found.contains("\"readings\": 1000000"), "{found}");
+    let since = Instant::now();
+    let found = python("rescore.py", &[&model("health.keras"), &file("windows"), &file("scores")]);
+    println!("scores: {}{:?}", found, since.elapsed());
+
+    let two = Topics::reading(broker, &one.readings, OUTPUTS);
+    let hosts = format!("--workers.hostfile={}", hostfile(folder.path(), 2));
+    run(&two, &[&[&hosts, "--workers.process=0"], &[&hosts, "--workers.process=1"]]);
+    let again = results(&two);
+    assert!(again[0] == windows, "other windows on two processes");
+    assert!(again[1] == scores, "other scores on two processes");
+    assert!(again[2] == alarms, "other alarms on two processes");
+}

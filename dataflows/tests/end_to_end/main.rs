@@ -1,0 +1,11 @@
+//! `device_health` as its users run it: the binary, a real Kafka, a real SavedModel.
+//!
+//! Families: `oracle_` recomputes results from scratch, in Python; `fault_` breaks something;
+//! `golden_` holds what must not change. The broker is the one in `TIDEFLOW_TEST_BROKERS`, or one
+//! that is started here; the model and the Python scripts need `make setup`.
+
+mod batch;
+mod fleet;
+mod program;
+mod python;
+mod topics;

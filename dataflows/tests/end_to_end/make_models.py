@@ -1,0 +1,61 @@
+"""Makes the models of the tests: `make_models.py FOLDER`.
+
+`health` takes the features of `device_health`; beside it lies `health.keras`, the same model for
+Keras itself. `narrow` takes three features fewer than its manifest and the graph say, `other` takes
+other features than the graph's.
+"""
+
+import json
+import pathlib
+import sys
+
+import keras
+import numpy as np
+
+FEATURES = [
+    f"{quantity}.{statistic}"
+    for quantity in ("temperature", "vibration", "current")
+    for statistic in ("mean", "std", "min", "max")
+]
+
+
+def network(width):
+    """A small network with its scaling inside, on `width` features; weights by the seed."""
+    row = keras.Input((width,), name="features")
+    scaled = keras.layers.Normalization(
+        mean=np.linspace(0.5, 40.0, width), variance=np.linspace(1.0, 400.0, width)
+    )(row)
+    hidden = keras.layers.Dense(16, activation="tanh")(scaled)
+    score = keras.layers.Dense(1, activation="sigmoid")(hidden)
+    return keras.Model(row, {"score": score})
+
+
+def save(model, folder, features):
+    """Exports a model with a manifest that names these features."""
+    model.export(folder, verbose=False)
+    manifest = {
+        "format_version": 1,
+        "name": folder.name,
+        "version": "3",
+        "features": [{"name": name, "unit": "1"} for name in features],
+        "signature": {"name": "serving_default", "input": "features", "output": "score"},
+        "outputs": ["score"],
+        "scaling": "inside the SavedModel",
+        "metrics": {},
+        "data_digest": "none",
+        "libraries": {"keras": keras.__version__},
+        "created": "2026-01-01T00:00:00Z",
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2))
+
+
+def main(target):
+    keras.utils.set_random_seed(7)
+    health = network(len(FEATURES))
+    save(health, target / "health", FEATURES)
+    health.save(target / "health.keras")
+    save(network(9), target / "narrow", FEATURES)
+    save(network(9), target / "other", FEATURES[:9])
+
+
+main(pathlib.Path(sys.argv[1]))

@@ -1,0 +1,244 @@
+//! What the graph has written, read from its topics.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use hdrhistogram::Histogram;
+use serde::de::DeserializeOwned;
+use tideflow::core::kafka::KafkaConfig;
+use tideflow::prelude::AlarmState;
+use tideflow::sources::kafka::MessageRef;
+use tideflow_dataflows::device_health::{
+    AlarmRecord, LateRecord, ScoreRecord, Topics, WindowRecord,
+};
+
+use super::moments::Moments;
+use crate::tail::Tail;
+
+/// The longest wait between two looks, should a wake-up be missed.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Latency is kept from a microsecond to ten minutes, with three digits.
+const LATENCY_US_MAX: u64 = 600_000_000;
+
+/// What has been read so far.
+pub struct Found {
+    /// Window records.
+    pub windows: u64,
+    /// Readings that the window records say they hold.
+    pub in_windows: u64,
+    /// Score records.
+    pub scores: u64,
+    /// Alarms raised.
+    pub raised: Vec<AlarmRecord>,
+    /// Late records.
+    pub late: u64,
+    /// Dead letters, by the reason in their header.
+    pub rejected: BTreeMap<String, u64>,
+    /// Records missing between two others.
+    pub lost: u64,
+    /// Microseconds from the reading that let a window close to its score, and to its alarm.
+    pub latency: Histogram<u64>,
+    /// Scores without a latency: of windows that only the end of the run closed.
+    pub untimed: u64,
+}
+
+impl Found {
+    fn new() -> Found {
+        let latency = Histogram::new_with_bounds(1, LATENCY_US_MAX, 3);
+        Found {
+            windows: 0,
+            in_windows: 0,
+            scores: 0,
+            raised: Vec::new(),
+            late: 0,
+            rejected: BTreeMap::new(),
+            lost: 0,
+            latency: latency.expect("the bounds are right"),
+            untimed: 0,
+        }
+    }
+
+    /// All dead letters.
+    pub fn rejected_total(&self) -> u64 {
+        self.rejected.values().sum()
+    }
+
+    fn timed(&mut self, moments: &Moments, window_end: i64, received: Instant) {
+        match moments.of(window_end) {
+            Some(moment) => {
+                let took = received.saturating_duration_since(moment).as_micros() as u64;
+                self.latency.saturating_record(took);
+            }
+            None => self.untimed += 1,
+        }
+    }
+
+    fn window(&mut self, record: &WindowRecord) {
+        self.windows += 1;
+        self.in_windows += record.count;
+    }
+
+    fn score(&mut self, record: &ScoreRecord, moments: &Moments, received: Instant) {
+        self.scores += 1;
+        self.timed(moments, record.window_end.0, received);
+    }
+
+    fn alarm(&mut self, record: AlarmRecord, moments: &Moments, received: Instant) {
+        self.timed(moments, record.window_end.0, received);
+        if record.state == AlarmState::Raised {
+            self.raised.push(record);
+        }
+    }
+
+    fn dead_letter(&mut self, message: &MessageRef<'_>) -> anyhow::Result<()> {
+        let headers = message.headers();
+        let error = headers.iter().rev().find(|(name, _)| name == "error");
+        let error = error.and_then(|(_, value)| value.as_deref()).context("no header `error`")?;
+        let reason = String::from_utf8_lossy(error).into_owned();
+        *self.rejected.entry(reason).or_default() += 1;
+        Ok(())
+    }
+}
+
+fn json<D: DeserializeOwned>(message: &MessageRef<'_>) -> anyhow::Result<D> {
+    Ok(serde_json::from_slice(message.payload.unwrap_or_default())?)
+}
+
+/// A thread that reads the five topics, each with a consumer of its own.
+pub struct Results {
+    found: Arc<Mutex<Found>>,
+    finish: Arc<AtomicBool>,
+    thread: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Results {
+    /// Starts to read.
+    ///
+    /// # Errors
+    /// When the operating system has no thread left. What else goes wrong is told by
+    /// [`Results::finish`].
+    pub fn follow(
+        kafka: &KafkaConfig,
+        topics: &Topics,
+        moments: Arc<Moments>,
+    ) -> anyhow::Result<Results> {
+        let found = Arc::new(Mutex::new(Found::new()));
+        let finish = Arc::new(AtomicBool::new(false));
+        let (kafka, topics) = (kafka.clone(), topics.clone());
+        let (into, end) = (found.clone(), finish.clone());
+        let thread = thread::Builder::new()
+            .name("results".into())
+            .spawn(move || Reader::new(&kafka, &topics, moments, into)?.run(&end))?;
+        Ok(Results { found, finish, thread })
+    }
+
+    /// Looks at what has been read so far.
+    pub fn look(&self) -> MutexGuard<'_, Found> {
+        lock(&self.found)
+    }
+
+    /// Whether reading has ended early: [`Results::finish`] tells why.
+    pub fn has_failed(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Reads what is in the topics now, to the last record.
+    ///
+    /// # Errors
+    /// When a topic cannot be read or holds something that is no record.
+    pub fn finish(self) -> anyhow::Result<Found> {
+        self.finish.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+        match self.thread.join() {
+            Ok(outcome) => outcome.context("reading the results")?,
+            Err(_) => bail!("reading the results: the thread has panicked"),
+        }
+        Ok(std::mem::replace(&mut *lock(&self.found), Found::new()))
+    }
+}
+
+fn lock(found: &Mutex<Found>) -> MutexGuard<'_, Found> {
+    found.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Reader {
+    windows: Tail,
+    scores: Tail,
+    alarms: Tail,
+    late: Tail,
+    rejects: Tail,
+    moments: Arc<Moments>,
+    found: Arc<Mutex<Found>>,
+}
+
+impl Reader {
+    fn new(
+        kafka: &KafkaConfig,
+        topics: &Topics,
+        moments: Arc<Moments>,
+        found: Arc<Mutex<Found>>,
+    ) -> anyhow::Result<Reader> {
+        let tail = |topic: &String| Tail::new(kafka, topic, thread::current());
+        Ok(Reader {
+            windows: tail(&topics.windows)?,
+            scores: tail(&topics.scores)?,
+            alarms: tail(&topics.alarms)?,
+            late: tail(&topics.late)?,
+            rejects: tail(&topics.rejects)?,
+            moments,
+            found,
+        })
+    }
+
+    fn run(mut self, finish: &AtomicBool) -> anyhow::Result<()> {
+        while !finish.load(Ordering::Acquire) {
+            if !self.turn()? {
+                thread::park_timeout(LOOK);
+            }
+        }
+        let ends = self.tails().map(|tail| tail.ends());
+        let ends = ends.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+        // Bounded by the caller's patience: a signal's deadline, or a person's.
+        while !self.tails().iter().zip(&ends).all(|(tail, ends)| tail.is_past(ends)) {
+            if !self.turn()? {
+                thread::park_timeout(LOOK);
+            }
+        }
+        Ok(())
+    }
+
+    fn tails(&self) -> [&Tail; 5] {
+        [&self.windows, &self.scores, &self.alarms, &self.late, &self.rejects]
+    }
+
+    /// Takes what has come in each topic; true when there may be more at once.
+    fn turn(&mut self) -> anyhow::Result<bool> {
+        let Reader { windows, scores, alarms, late, rejects, moments, found } = self;
+        let mut found = lock(found);
+        let mut more = scores.poll(|message| {
+            found.score(&json(message)?, moments, Instant::now());
+            Ok(())
+        })?;
+        more |= alarms.poll(|message| {
+            found.alarm(json(message)?, moments, Instant::now());
+            Ok(())
+        })?;
+        more |= windows.poll(|message| {
+            found.window(&json(message)?);
+            Ok(())
+        })?;
+        more |= late.poll(|message| {
+            let _: LateRecord = json(message)?;
+            found.late += 1;
+            Ok(())
+        })?;
+        more |= rejects.poll(|message| found.dead_letter(message))?;
+        found.lost = [&*windows, scores, alarms, late, rejects].map(Tail::lost).iter().sum();
+        Ok(more)
+    }
+}

@@ -1,0 +1,2 @@
+//! The demo as a program.
+fn main() {}

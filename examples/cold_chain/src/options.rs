@@ -1,0 +1,47 @@
+//! The options of the graph; `default.toml` is their manual.
+
+use serde::Deserialize;
+use tideflow::core::kafka::KAFKA_DEFAULTS;
+use tideflow::prelude::*;
+
+/// The defaults and manual of [`ColdChain`].
+pub const DEFAULTS: &[&str] = &[KAFKA_DEFAULTS, include_str!("default.toml")];
+
+/// The options, a field a section.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ColdChain {
+    /// The cluster.
+    pub kafka: KafkaConfig,
+    /// The input.
+    pub readings: KafkaSourceConfig,
+    /// What is too warm.
+    pub cargo: Cargo,
+    /// The outputs.
+    pub topics: Topics,
+}
+
+/// What is too warm.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cargo {
+    /// The length of a window, in minutes of event time.
+    pub window_minutes: u64,
+    /// A window's mean above this is too warm, in degrees Celsius.
+    pub limit_celsius: f32,
+    /// How far below the limit a mean must lie to end an alarm, in degrees.
+    pub margin_celsius: f32,
+    /// Windows in a row that raise an alarm.
+    pub windows_min: u32,
+}
+
+/// The outputs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Topics {
+    /// Alarms.
+    pub alarms: String,
+    /// Readings that came too late.
+    pub late: String,
+    /// Dead letters.
+    pub rejects: String,
+}

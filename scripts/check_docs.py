@@ -1,0 +1,57 @@
+"""What nothing else checks: schemas against their examples, and documents against the sources."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import jsonschema
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILT = {"target", ".tideflow", ".git"}
+DOCUMENTS = [
+    *ROOT.glob("*.md"),
+    *(p for top in ROOT.iterdir() if top.name not in BUILT for p in top.rglob("*.md")),
+]
+
+
+def schemas():
+    """Every schema has an example, and every example is valid."""
+    for path in sorted((ROOT / "dataflows/schemas").glob("*.json")):
+        schema = json.loads(path.read_text())
+        validator = jsonschema.Draft202012Validator(schema)
+        if not schema.get("examples"):
+            yield f"{path}: no examples"
+        for example in schema.get("examples", []):
+            yield from (f"{path}: example: {e.message}" for e in validator.iter_errors(example))
+
+
+def graph():
+    """The graph in the README is the one that is compiled and tested."""
+    source = (ROOT / "dataflows/src/device_health/mod.rs").read_text()
+    blocks = re.findall(r"```rs\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    if not blocks:
+        yield "README.md: no graph, expected `device_health` in a block marked `rs`"
+    for block in blocks:
+        if block not in source:
+            yield "README.md: the graph differs from dataflows/src/device_health/mod.rs"
+
+
+def links():
+    """Links to files and to folders lead somewhere."""
+    for document in DOCUMENTS:
+        text = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+            if "://" not in target and not (document.parent / target).exists():
+                yield f"{document.relative_to(ROOT)}: link to `{target}`, which is not there"
+
+
+def main():
+    problems = [*schemas(), *graph(), *links()]
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

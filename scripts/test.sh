@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Everything, from nothing: set-up, lints, the training package's tests, and all Rust tests with one
+# Apache Kafka shared by those that need a broker. The last line counts the tests.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/steps.sh
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/tideflow-test.XXXXXX")
+began=$SECONDS
+
+finish() {
+    local code=$?
+    trap - EXIT
+    scripts/kafka.sh stop --kill --dir "$work/kafka" || true
+    step_failed
+    printf '\n%d s in all\n' $((SECONDS - began))
+    summary
+    rm -rf "$work"
+    exit "$code"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# Adds up what the test programs say of themselves.
+summary() {
+    cat "$work"/*.log 2> /dev/null | awk '
+        # cargo: test result: ok. 3 passed; 0 failed; 1 ignored; ...
+        /^test result: / { for (i = 2; i <= NF; i++) count[$i] += $(i - 1) }
+        # pytest: 41 passed, 1 failed in 3.21s
+        / in [0-9.]+s( |$)/ && !/^test / { for (i = 2; i <= NF; i++) count[$i] += $(i - 1) }
+        function of(name) { return count[name] + count[name ","] + count[name ";"] }
+        END {
+            printf "%d passed, %d failed", of("passed"), of("failed") + of("error") + of("errors")
+            ignored = of("ignored") + of("skipped")
+            if (ignored) printf ", %d ignored", ignored
+            printf "\n"
+        }'
+}
+
+training_tests() {
+    (cd models/training && ../../.tideflow/venv/bin/python -m pytest -q) 2>&1 | tee "$work/python.log"
+}
+
+start_kafka() {
+    local line
+    # Should this script be killed outright, the broker still ends.
+    line=$(scripts/kafka.sh start --dir "$work/kafka" --while $$ --remove)
+    echo "$line"
+    export TIDEFLOW_TEST_BROKERS=${line#BROKERS=}
+}
+
+rust_tests() {
+    cargo test --locked --workspace --all-features --no-fail-fast 2>&1 | tee "$work/rust.log"
+}
+
+step 'set-up' scripts/setup.sh
+scripts/lint.sh
+step 'training package' training_tests
+step 'build the tests' cargo test --locked --workspace --all-features --no-run
+step 'start Kafka' start_kafka
+step 'tests' rust_tests
