@@ -34,6 +34,6 @@ pub use run::{RunError, execute, plan};
 pub use secret::Secret;
 pub use sink::{Sink, SinkSpec, SinkStart};
 pub use source::{Batch, Source, SourceSpec, SourceStart, Sourced};
-pub use stateful::{Emit, Route, Stateful};
+pub use stateful::{Emit, Outputs, Route, Stateful};
 pub use stop::{Failure, Stop};
 pub use {prometheus, timely};

@@ -166,7 +166,7 @@ impl<'s> Flow<'s> {
             move |_frontiers| {
                 name.run(|| {
                     ticks.for_each(|_, ticks| ticks.drain(..).for_each(|t| reader.tick(&t)));
-                    bounds.for_each(|_, bounds| reader.advanced(bounds.drain(..).last()));
+                    bounds.for_each(|_, bounds| reader.advanced(bounds.last().copied()));
                     reader.read();
                 })
             }

@@ -77,6 +77,14 @@ pub enum Route<D> {
     By(Box<dyn Fn(&D) -> u64>),
 }
 
+/// The two outputs of an operator with state.
+pub type Outputs<'s, D, L> =
+    (Stream<'s, <L as Stateful<D>>::Out>, Stream<'s, <L as Stateful<D>>::Aside>);
+
+/// Calls back with what has arrived, however it came.
+type Pull<D> = Box<dyn FnMut(&mut Take<'_, D>)>;
+type Take<'a, D> = dyn FnMut(InputCapability<Epoch>, &mut Vec<D>) + 'a;
+
 impl<'s, D: ExchangeData + Clone> Stream<'s, D> {
     /// Runs `logic` over the stream, one epoch after the other: its two outputs.
     ///
@@ -92,7 +100,7 @@ impl<'s, D: ExchangeData + Clone> Stream<'s, D> {
         aside_label: &'static str,
         route: Route<D>,
         logic: L,
-    ) -> Result<(Stream<'s, L::Out>, Stream<'s, L::Aside>), BuildError> {
+    ) -> Result<Outputs<'s, D, L>, BuildError> {
         let flow = self.flow();
         let node = flow.node("operator", name, about, self.origins())?;
         let name = OperatorName::new(name);
@@ -100,17 +108,16 @@ impl<'s, D: ExchangeData + Clone> Stream<'s, D> {
         let input = self.into_timely();
         let mut bindings = builder.new_input(flow.bound(), Pipeline);
         // The two ways in have types of their own; the rest of the operator does not care.
-        let mut pull: Box<dyn FnMut(&mut dyn FnMut(InputCapability<Epoch>, &mut Vec<D>))> =
-            match route {
-                Route::Stay => {
-                    let mut data = builder.new_input(input, Pipeline);
-                    Box::new(move |f| data.for_each(f))
-                }
-                Route::By(by) => {
-                    let mut data = builder.new_input(input, Exchange::new(by));
-                    Box::new(move |f| data.for_each(f))
-                }
-            };
+        let mut pull: Pull<D> = match route {
+            Route::Stay => {
+                let mut data = builder.new_input(input, Pipeline);
+                Box::new(move |f| data.for_each(f))
+            }
+            Route::By(by) => {
+                let mut data = builder.new_input(input, Exchange::new(by));
+                Box::new(move |f| data.for_each(f))
+            }
+        };
         let (out, out_stream) = builder.new_output();
         let (aside, aside_stream) = builder.new_output();
         let mut state = Sequence {

@@ -90,10 +90,17 @@ impl<'a> Question<'a> {
                 Err(error) => return Err(KafkaError::client("asking for metadata", &error)),
             };
             if left.is_zero() {
+                let last = self.client.context().last_error().unwrap_or(unclear);
+                // A broker that expects something else hangs up on the first request.
+                let hint = if last.contains("APIVERSION_QUERY") {
+                    "; is `security` what the broker expects?"
+                } else {
+                    ""
+                };
                 return Err(KafkaError::Unreachable {
                     brokers: self.config.brokers.clone(),
                     after_ms: self.config.connect_timeout_ms,
-                    last: self.client.context().last_error().unwrap_or(unclear),
+                    last: last + hint,
                 });
             }
             std::thread::park_timeout(AGAIN.min(left));

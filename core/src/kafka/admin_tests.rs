@@ -80,7 +80,7 @@ fn encrypted_brokers_are_reached_with_every_login() {
     assert!(error.contains("certificate verify failed"), "{error}");
     let open = KafkaConfig::plaintext(secure.tls().brokers);
     let error = short(open).reachable().unwrap_err().to_string();
-    assert!(error.contains("incorrect security.protocol"), "{error}");
+    assert!(error.ends_with("is `security` what the broker expects?"), "{error}");
 }
 
 #[test]

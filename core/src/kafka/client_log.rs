@@ -67,6 +67,12 @@ impl ClientLog {
 impl ClientContext for ClientLog {
     fn log(&self, level: RDKafkaLogLevel, topic: &str, line: &str) {
         use RDKafkaLogLevel::{Debug, Info, Notice};
+        // A broker that hangs up is no error to librdkafka, but often the only reason there is:
+        // "[thrd:…]: host:port/1: Disconnected: … incorrect security.protocol …".
+        if topic == "FAIL" {
+            let reason = line.split_once("]: ").map_or(line, |(_, reason)| reason);
+            lock(&self.heard).last = Some(reason.to_owned());
+        }
         let client = self.client.as_str();
         if matches!(level, Debug) {
             tracing::debug!(target: "librdkafka", client, "{topic} {line}");
@@ -155,6 +161,16 @@ mod tests {
             lines.admit("FAIL", &name, Instant::now());
         }
         assert!(lines.seen.len() <= LINES_MAX);
+    }
+
+    #[test]
+    fn the_last_reason_is_kept_and_not_covered_by_what_follows_from_it() {
+        let log = ClientLog::new("test");
+        log.error(RdError::Global(RDKafkaErrorCode::AllBrokersDown), "0/1 brokers are down");
+        assert_eq!(log.last_error().as_deref(), Some("0/1 brokers are down"));
+        log.log(RDKafkaLogLevel::Info, "FAIL", "[thrd:h:1/bootstrap]: h:1/bootstrap: Disconnected");
+        log.error(RdError::Global(RDKafkaErrorCode::AllBrokersDown), "0/1 brokers are down");
+        assert_eq!(log.last_error().as_deref(), Some("h:1/bootstrap: Disconnected"));
     }
 
     #[test]

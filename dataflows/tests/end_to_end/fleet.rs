@@ -74,7 +74,10 @@ fn payload(device: u64, ts: i64, numbers: &mut Numbers) -> String {
     let c = decimal(numbers.below(4_000) as i64 - 100, 2);
     match device {
         // A large offset and a small spread.
-        0 => reading(&id, ts, &format!("109951162777{}.{}", 1 + numbers.below(4), v), &v, &c),
+        0 => {
+            let large = format!("109951162777{}.{}", 1 + numbers.below(4), numbers.below(1_000));
+            reading(&id, ts, &large, &v, &c)
+        }
         // Every bit of a float, of either sign.
         1 => {
             let mut wild = || {

@@ -1,6 +1,7 @@
 //! The topics of one test, filled and read back.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ pub struct Input {
 }
 
 /// A record as it is on a topic.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sent {
     pub partition: i32,
     pub offset: i64,
@@ -33,6 +34,20 @@ pub struct Sent {
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
     pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+/// Bytes as a person can read them.
+fn shown(bytes: Option<&[u8]>) -> String {
+    bytes.map_or("none".to_string(), |bytes| format!("`{}`", bytes.escape_ascii()))
+}
+
+impl fmt::Debug for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Sent { partition, offset, .. } = self;
+        let (key, value) = (shown(self.key.as_deref()), shown(self.value.as_deref()));
+        write!(f, "{partition}:{offset} key {key} value {value}")?;
+        self.headers.iter().try_for_each(|(name, v)| write!(f, " {name} {}", shown(v.as_deref())))
+    }
 }
 
 impl Sent {

@@ -21,6 +21,8 @@ use crate::tail::Tail;
 
 /// The longest wait between two looks, should a wake-up be missed.
 const LOOK: Duration = Duration::from_millis(50);
+/// The longest wait for records that are in the topics.
+const END_WAIT: Duration = Duration::from_secs(30);
 
 /// Latency is kept from a microsecond to ten minutes, with three digits.
 const LATENCY_US_MAX: u64 = 600_000_000;
@@ -203,8 +205,11 @@ impl Reader {
         }
         let ends = self.tails().map(|tail| tail.ends());
         let ends = ends.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
-        // Bounded by the caller's patience: a signal's deadline, or a person's.
+        let deadline = Instant::now() + END_WAIT;
         while !self.tails().iter().zip(&ends).all(|(tail, ends)| tail.is_past(ends)) {
+            if Instant::now() >= deadline {
+                bail!("the last records have not come after {} s", END_WAIT.as_secs());
+            }
             if !self.turn()? {
                 thread::park_timeout(LOOK);
             }
@@ -220,14 +225,20 @@ impl Reader {
     fn turn(&mut self) -> anyhow::Result<bool> {
         let Reader { windows, scores, alarms, late, rejects, moments, found } = self;
         let mut found = lock(found);
-        let mut more = scores.poll(|message| {
-            found.score(&json(message)?, moments, Instant::now());
-            Ok(())
-        })?;
-        more |= alarms.poll(|message| {
-            found.alarm(json(message)?, moments, Instant::now());
-            Ok(())
-        })?;
+        let mut more = true;
+        // What is timed comes first, all of it: the rest would make it look later than it was.
+        while more {
+            let mut received = None;
+            more = scores.poll(|message| {
+                let received = *received.get_or_insert_with(Instant::now);
+                found.score(&json(message)?, moments, received);
+                Ok(())
+            })?;
+            more |= alarms.poll(|message| {
+                found.alarm(json(message)?, moments, Instant::now());
+                Ok(())
+            })?;
+        }
         more |= windows.poll(|message| {
             found.window(&json(message)?);
             Ok(())

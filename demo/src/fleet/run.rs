@@ -1,0 +1,270 @@
+//! One run: fleet, broker, graph and reader in one process.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use tideflow::cluster::http::{HttpError, HttpServer, Pages};
+use tideflow::cluster::thread_busy::BusyThreads;
+use tideflow::core::timely::Config;
+use tideflow::core::{
+    Ending, Job, Metrics, RecentBindings, RunError, Secret, Stop, execute, plan,
+};
+use tideflow::prelude::Flow;
+use tideflow::sources::simulate::Fleet;
+use tideflow_dataflows::device_health::{DeviceHealth, Topics, device_health};
+
+use super::moments::Moments;
+use super::options::{FleetOptions, settings};
+use super::report::{Report, Summary};
+use super::results::Results;
+use super::sender::{Destination, Progress, Sender, partitions_used};
+use super::view::View;
+use crate::broker::Broker;
+use crate::screen::{Screen, grouped};
+
+/// Worker threads of the graph.
+const WORKERS: usize = 2;
+/// Partitions of each topic: few enough that the embedded broker keeps many seconds of each.
+const PARTITIONS: usize = 8;
+/// Between two looks at what the other threads do.
+const LOOK: Duration = Duration::from_millis(10);
+/// Between two pictures of the live view.
+const SHOW: Duration = Duration::from_secs(1);
+/// The longest time in which the graph reads nothing while there is something to read.
+const STALL_MAX: Duration = Duration::from_secs(20);
+
+/// The names of the topics in the configuration, below the broker's prefix.
+const READINGS: &str = "readings";
+
+/// Runs the demo until the fleet has sent everything or `stop` is asked: what there is to report.
+///
+/// # Errors
+/// When a part cannot start or fails on the way.
+pub fn run(options: FleetOptions, stop: &Stop, screen: &mut Screen) -> anyhow::Result<Summary> {
+    let fleet = Fleet::new(options.fleet.clone())?;
+    let (broker, config, job) = prepare(&options)?;
+    broker.about().iter().for_each(|line| screen.say(line));
+    say_fleet(&options, screen);
+    for (what, outcome) in plan(|flow| device_health(flow, &config))?.findings() {
+        if let Err(failure) = outcome {
+            bail!("{what}: {}", failure.message);
+        }
+    }
+    let metrics = job.metrics.clone();
+    let busy = Arc::new(BusyThreads::default());
+    let page = serve(options.metrics_port, metrics.clone(), busy.clone())?;
+    screen.say(format!("metrics     http://{}/metrics", page.address()));
+
+    let moments = Arc::new(Moments::new(partitions_used(options.fleet.devices, PARTITIONS)));
+    let results = Results::follow(broker.kafka(), &config.topics, moments.clone())?;
+    let destination = Destination {
+        kafka: broker.kafka(),
+        topic: &config.readings.topic,
+        partitions: PARTITIONS,
+        length_ms: config.window.length_ms as i64,
+        bound_ms: config.readings.out_of_orderness_ms as i64,
+    };
+    let graph = RunningGraph::start(job, config.clone(), busy)?;
+    graph.wait_until_built()?;
+    screen.say(format!("graph       `device_health` runs on {WORKERS} workers"));
+    screen.say("");
+
+    let progress = Arc::new(Progress::default());
+    let sender = Sender::start(fleet, &destination, moments, progress.clone())?;
+    let mut running = Running {
+        view: View::new(metrics, progress, PARTITIONS, options.fleet.start_ts_ms),
+        shown: Instant::now(),
+        graph,
+        results,
+        screen,
+    };
+    running.until(|| sender.is_over() || stop.asked() != Ending::No)?;
+    if stop.asked() != Ending::No {
+        running.screen.say("stopping: the graph reads what was sent, then the counts follow");
+    }
+    let sent = sender.end()?;
+    let readings = sent.truth.counts.total();
+    running.until_read(readings)?;
+    let Running { graph, results, screen, .. } = running;
+    graph.drain()?;
+    let found = results.finish()?;
+    broker.close()?;
+    let report = Report::new(&sent, found);
+    report.say(screen);
+    Ok(report.summary())
+}
+
+/// The broker with its topics, and the graph's options for them.
+fn prepare(options: &FleetOptions) -> anyhow::Result<(Broker, DeviceHealth, Job)> {
+    let partitions = PARTITIONS.to_string();
+    let mut flags = vec![
+        ("readings.partitions", partitions.as_str()),
+        ("topics.partitions", partitions.as_str()),
+        ("readings.start", "earliest"),
+        ("readings.group", "tideflow-demo"),
+    ];
+    flags.extend(options.brokers.as_deref().map(|brokers| ("kafka.brokers", brokers)));
+    let (mut config, framework) = settings(&flags)?;
+    let Topics { windows, scores, alarms, late, rejects, .. } = config.topics.clone();
+    let names = [READINGS, &windows, &scores, &alarms, &late, &rejects];
+    let topics = names.map(|name| (name, PARTITIONS));
+    let broker = match &options.brokers {
+        None => Broker::embedded(&topics)?,
+        Some(_) => Broker::at(config.kafka.clone(), &topics)?,
+    };
+    config.kafka = broker.kafka().clone();
+    config.model.path = options.model.clone();
+    config.readings.topic = broker.topic(READINGS);
+    config.topics = Topics {
+        windows: broker.topic(&windows),
+        scores: broker.topic(&scores),
+        alarms: broker.topic(&alarms),
+        late: broker.topic(&late),
+        rejects: broker.topic(&rejects),
+        partitions: PARTITIONS,
+    };
+    Ok((broker, config, Job { epochs: (&framework.epochs).into(), ..Job::default() }))
+}
+
+fn say_fleet(options: &FleetOptions, screen: &mut Screen) {
+    let fleet = &options.fleet;
+    screen.say(format!(
+        "fleet       {} devices, {} readings/s for {} s, event time {} times faster, seed {}",
+        grouped(u64::from(fleet.devices)),
+        grouped(u64::from(fleet.readings_per_s)),
+        fleet.duration_s,
+        fleet.time_factor,
+        fleet.seed,
+    ));
+    screen.say(format!(
+        "            {} faults to be found; of 1,000 messages {} late, {} with a bad clock, {} malformed",
+        fleet.faults.len(),
+        fleet.late_share * 1e3,
+        fleet.bad_clock_share * 1e3,
+        fleet.malformed_share * 1e3,
+    ));
+    screen.say(format!("model       {}", options.model.as_str()));
+}
+
+/// The Prometheus page on loopback, at a free port where the wanted one is taken.
+fn serve(port: u16, metrics: Arc<Metrics>, busy: Arc<BusyThreads>) -> anyhow::Result<HttpServer> {
+    let start = |port: u16| {
+        let (metrics, busy) = (metrics.clone(), busy.clone());
+        let pages = Pages {
+            metrics: Box::new(move || {
+                for thread in busy.sample() {
+                    metrics.worker_busy.with_label_values(&[&thread.name]).set(thread.share);
+                }
+                metrics.text()
+            }),
+            ready: Box::new(|| Ok(())),
+        };
+        HttpServer::start(SocketAddr::from(([127, 0, 0, 1], port)), Secret::default(), pages)
+    };
+    match start(port) {
+        Err(HttpError::Busy { .. }) => Ok(start(0)?),
+        other => Ok(other?),
+    }
+}
+
+/// The graph on its workers.
+struct RunningGraph {
+    job: Job,
+    built: Arc<AtomicUsize>,
+    thread: JoinHandle<Result<(), RunError>>,
+}
+
+impl RunningGraph {
+    fn start(job: Job, config: DeviceHealth, busy: Arc<BusyThreads>) -> anyhow::Result<Self> {
+        let built = Arc::new(AtomicUsize::new(0));
+        let (count, run) = (built.clone(), job.clone());
+        let build = move |flow: &Flow<'_>| {
+            device_health(flow, &config)?;
+            count.fetch_add(1, Ordering::AcqRel);
+            Ok(())
+        };
+        // Not to know a worker's share of a core is no reason to fail.
+        let each_worker = move |worker: usize| drop(busy.register(worker.to_string()));
+        let log = Box::new(RecentBindings::new(1));
+        let thread = thread::Builder::new()
+            .name("graph".into())
+            .spawn(move || execute(Config::process(WORKERS), &run, log, each_worker, build))?;
+        Ok(RunningGraph { job, built, thread })
+    }
+
+    /// Returns when all workers have their part of the graph.
+    fn wait_until_built(&self) -> anyhow::Result<()> {
+        while self.built.load(Ordering::Acquire) < WORKERS {
+            if self.thread.is_finished() || self.job.failure.is_set() {
+                bail!("the graph could not start: {}", self.why());
+            }
+            thread::park_timeout(LOOK);
+        }
+        Ok(())
+    }
+
+    fn why(&self) -> String {
+        let failure = self.job.failure.take();
+        failure.map_or_else(|| "its threads have ended".to_string(), |error| error.to_string())
+    }
+
+    /// Lets time run to its end, so that open windows close, and waits for the last result.
+    fn drain(self) -> anyhow::Result<()> {
+        self.job.stop.ask(Ending::Drain);
+        match self.thread.join() {
+            Ok(outcome) => outcome.context("running the graph"),
+            Err(_) => bail!("running the graph: a worker has panicked"),
+        }
+    }
+}
+
+/// All parts, while they run.
+struct Running<'a> {
+    view: View,
+    shown: Instant,
+    graph: RunningGraph,
+    results: Results,
+    screen: &'a mut Screen,
+}
+
+impl Running<'_> {
+    /// Shows what happens until something is so.
+    fn until(&mut self, over: impl Fn() -> bool) -> anyhow::Result<()> {
+        while !over() {
+            if self.graph.thread.is_finished() || self.graph.job.failure.is_set() {
+                bail!("the graph has failed: {}", self.graph.why());
+            }
+            if self.results.has_failed() {
+                bail!("reading the results has failed");
+            }
+            if self.shown.elapsed() >= SHOW {
+                self.shown += SHOW;
+                self.view.show(&self.results.look(), self.screen);
+            }
+            thread::park_timeout(LOOK);
+        }
+        Ok(())
+    }
+
+    /// Waits until the graph has read this many readings.
+    fn until_read(&mut self, sent: u64) -> anyhow::Result<()> {
+        let metrics = self.graph.job.metrics.clone();
+        let read = move || Metrics::total(&metrics.readings);
+        let (mut last, mut since) = (read(), Instant::now());
+        while last < sent {
+            let slice = Instant::now() + SHOW;
+            self.until(|| read() >= sent || Instant::now() >= slice)?;
+            let now = read();
+            if now > last {
+                (last, since) = (now, Instant::now());
+            } else if since.elapsed() > STALL_MAX {
+                bail!("the graph has read {now} of {sent} readings and no more since");
+            }
+        }
+        Ok(())
+    }
+}
