@@ -150,6 +150,9 @@ launch() {
     setsid java -Xms256m -Xmx1g -XX:+ExitOnOutOfMemoryError -Dlog4j2.level=WARN -cp "$jars/*" \
         kafka.Kafka "$dir/server.properties" > "$dir/kafka.log" 2>&1 < /dev/null &
     echo $! > "$dir/pid"
+    # Before it is ready: whoever wanted it may be gone by then.
+    [ -z "$while_pid" ] || watch
+    trap 'stop; exit 1' INT TERM
     local deadline=$((SECONDS + 60))
     while [ $SECONDS -lt $deadline ]; do
         running > /dev/null || kill -0 "$(cat "$dir/pid")" 2> /dev/null || return 1
@@ -185,7 +188,6 @@ start() {
         prepare "$use" || fail "could not format $dir/data"
         if launch "$use"; then
             echo "$use" > "$dir/port"
-            [ -z "$while_pid" ] || watch
             echo "BROKERS=127.0.0.1:$use"
             [ -z "$secure" ] || printf 'TLS=127.0.0.1:%s\nSASL=127.0.0.1:%s\n' "$tls" "$sasl"
             return

@@ -34,11 +34,11 @@ impl Broker {
         let names: Vec<_> = topics.iter().map(|(name, _)| format!("{prefix}{name}")).collect();
         // Simulated time lies in the past: retention by time would remove records at once.
         let config = &[("retention.ms", "-1")];
-        let new: Vec<_> = names.iter().zip(topics).map(|(name, (_, partitions))| NewTopic {
+        let with_name = |(name, (_, partitions)): (_, &(&str, usize))| NewTopic {
             config,
             ..NewTopic::new(name, *partitions)
-        });
-        let new: Vec<_> = new.collect();
+        };
+        let new: Vec<_> = names.iter().map(String::as_str).zip(topics).map(with_name).collect();
         // Made first, so that topics are removed again where only some could be made.
         let made = Broker { kafka, prefix, topics: names.clone(), embedded: None };
         create_topics(&made.kafka, &new).context("making the demo's topics")?;

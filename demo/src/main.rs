@@ -1,2 +1,117 @@
 //! The demo as a program.
-fn main() {}
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use tideflow::cluster::logs;
+use tideflow::cluster::signals::StopWatch;
+use tideflow::cluster::{LogConfig, LogFormat, panic};
+use tideflow::core::{Ending, Stop, current_operator};
+use tideflow_demo::Screen;
+use tideflow_demo::fleet::{FleetOptions, HealthyWindows, run, troubled_fleet, write_windows};
+
+/// From the first Ctrl-C to the end of the process.
+const STOP_TIME_MAX: Duration = Duration::from_secs(10);
+
+#[derive(Parser)]
+#[command(
+    name = "demo",
+    version,
+    about = "Tideflow's demo: `make demo` and `make demo-real` call it."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Simulate a fleet with faults and run `device_health` on it.
+    Run(Run),
+    /// Write the windows of a healthy fleet as JSON lines, to train the model on.
+    Windows(Windows),
+}
+
+#[derive(Args)]
+struct Run {
+    /// The folder of the health model.
+    #[arg(long)]
+    model: String,
+    /// How long the fleet sends, in seconds.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+    duration: u64,
+    /// Devices.
+    #[arg(long, default_value_t = 2_000)]
+    devices: u32,
+    /// Readings a second. The model is trained for ten a second for each device.
+    #[arg(long, default_value_t = 20_000)]
+    rate: u32,
+    /// The seed of the fleet: readings, faults and noise follow from it.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Kafka brokers to use, `host:port`, in place of one in this process.
+    #[arg(long)]
+    brokers: Option<String>,
+    /// The port of the Prometheus page; another is taken where it is in use.
+    #[arg(long, default_value_t = 9464)]
+    metrics_port: u16,
+}
+
+#[derive(Args)]
+struct Windows {
+    /// The file to write.
+    #[arg(long)]
+    out: PathBuf,
+    /// Devices.
+    #[arg(long, default_value_t = 500)]
+    devices: u32,
+    /// Minutes of event time.
+    #[arg(long, default_value_t = 60)]
+    minutes: u64,
+    /// The seed of the fleet; another than the demo's, so that the model meets strangers there.
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+}
+
+fn main() -> ExitCode {
+    panic::install(current_operator);
+    let outcome = match Cli::parse().command {
+        Command::Run(options) => run_fleet(options),
+        Command::Windows(options) => windows(options),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("demo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_fleet(options: Run) -> anyhow::Result<bool> {
+    logs::install(&LogConfig { level: "warn".into(), format: LogFormat::Text })?;
+    let stop = Stop::default();
+    let _watch = StopWatch::start(stop.clone(), Ending::Drain, STOP_TIME_MAX)
+        .context("watching for Ctrl-C")?;
+    let duration = Duration::from_secs(options.duration);
+    let fleet = troubled_fleet(options.devices, options.rate, duration, options.seed);
+    let options = FleetOptions {
+        fleet,
+        model: options.model.into(),
+        brokers: options.brokers,
+        metrics_port: options.metrics_port,
+    };
+    let summary = run(options, &stop, &mut Screen::stdout())?;
+    Ok(summary.accounted)
+}
+
+fn windows(options: Windows) -> anyhow::Result<bool> {
+    let Windows { out, devices, minutes, seed } = options;
+    let count = write_windows(&HealthyWindows { devices, minutes, seed }, &out)?;
+    println!("{count} healthy windows of {devices} devices in {}", out.display());
+    Ok(true)
+}

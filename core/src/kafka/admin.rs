@@ -185,14 +185,20 @@ pub fn create_topics(config: &KafkaConfig, topics: &[NewTopic<'_>]) -> Result<()
     topics.iter().try_for_each(|topic| wait_for(config, topic))
 }
 
-/// Removes a topic and its records.
-#[cfg(any(test, feature = "testing"))]
-pub(super) fn delete_topic(config: &KafkaConfig, topic: &str) -> Result<(), KafkaError> {
+/// Removes topics and their records. For tests, demos and tools.
+///
+/// # Errors
+/// When the brokers refuse the first of them; the others are removed.
+pub fn delete_topics(config: &KafkaConfig, topics: &[&str]) -> Result<(), KafkaError> {
     let (admin, options) = admin(config)?;
-    let failed = |error| KafkaError::client(format!("deleting topic `{topic}`"), &error);
-    let results = block_on(admin.delete_topics(&[topic], &options)).map_err(failed)?;
-    let refused = results.into_iter().find_map(Result::err);
-    refused.map_or(Ok(()), |(_, code)| Err(failed(RdError::AdminOp(code))))
+    let results = block_on(admin.delete_topics(topics, &options))
+        .map_err(|error| KafkaError::client("deleting topics", &error))?;
+    for result in results {
+        result.map_err(|(topic, code)| {
+            KafkaError::client(format!("deleting topic `{topic}`"), &RdError::AdminOp(code))
+        })?;
+    }
+    Ok(())
 }
 
 fn admin(config: &KafkaConfig) -> Result<(AdminClient<ClientLog>, AdminOptions), KafkaError> {

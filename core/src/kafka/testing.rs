@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::admin::{NewTopic, create_topics, delete_topic};
+use super::admin::{NewTopic, create_topics, delete_topics};
 use super::config::{KafkaConfig, SaslMechanism, Security};
 use crate::Secret;
 
@@ -69,7 +69,7 @@ impl TestBroker {
 
     /// Removes a topic and its records.
     pub fn delete_topic(&self, name: &str) {
-        delete_topic(&self.config(), name).unwrap_or_else(|error| panic!("{error}"));
+        delete_topics(&self.config(), &[name]).unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// Stops it in good order; [`TestBroker::start_again`] brings it back with its data.

@@ -80,6 +80,7 @@ def main(model, windows, scores, alarms, *limits):
     ours = np.array([scores[key]["score"] for key in keys])
     apart = float(np.max(np.abs(ours - theirs)))
     spread = float(np.std(theirs))
+    print(np.quantile(theirs,[0,.05,.25,.5,.75,.95,1]),flush=True)
     alarms = compare_alarms(scores, alarms, *limits)
     print(json.dumps({"scores": len(keys), "apart_max": apart, "spread": spread, **alarms}))
     # A model that says the same of everything would prove nothing.

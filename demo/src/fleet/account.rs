@@ -150,10 +150,7 @@ mod tests {
     fn an_account_adds_up_or_says_what_does_not() {
         assert_eq!(account().problems(), Vec::<String>::new());
         let missing = Account { in_windows: 99, ..account() };
-        assert_eq!(
-            missing.problems(),
-            ["237 readings were sent, 236 were found in the results"]
-        );
+        assert_eq!(missing.problems(), ["237 readings were sent, 236 were found in the results"]);
         let unscored = Account { windows_scored: (12, 11), lost: 1, ..account() };
         assert_eq!(
             unscored.problems(),
@@ -168,7 +165,10 @@ mod tests {
         mixed.rejected.insert("wrong_type".into(), (3, 2));
         assert_eq!(
             mixed.problems(),
-            ["97 to be rejected as `malformed`, 96 were", "2 to be rejected as `wrong_type`, 3 were"]
+            [
+                "97 to be rejected as `malformed`, 96 were",
+                "2 to be rejected as `wrong_type`, 3 were"
+            ]
         );
     }
 

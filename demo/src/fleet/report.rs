@@ -122,7 +122,8 @@ impl Report {
         }
         let problems = account.problems();
         if problems.is_empty() {
-            screen.say("  every reading is in a window, late or rejected; every window has a score");
+            screen
+                .say("  every reading is in a window, late or rejected; every window has a score");
         }
         for problem in problems {
             screen.say(format!("  DOES NOT ADD UP: {problem}"));
@@ -161,13 +162,20 @@ impl Report {
         let results = grouped(self.latency.len());
         let (p50, p99) = (milliseconds(&self.latency, 50.0), milliseconds(&self.latency, 99.0));
         screen.say("");
-        screen.say(format!("  latency of {results} scores and alarms: p50 {p50:.1} ms, p99 {p99:.1} ms"));
-        screen.say("  from: the reading that let the window close is given to the producer, before it is");
+        screen.say(format!(
+            "  latency of {results} scores and alarms: p50 {p50:.1} ms, p99 {p99:.1} ms"
+        ));
+        screen.say(
+            "  from: the reading that let the window close is given to the producer, before it is",
+        );
         screen.say("        appended (on the partition where it comes last)");
-        screen.say("  to:   the result is read from its topic by a consumer, after it was appended");
+        screen
+            .say("  to:   the result is read from its topic by a consumer, after it was appended");
         if self.untimed > 0 {
             let untimed = grouped(self.untimed);
-            screen.say(format!("  without {untimed} results of windows that the end of the run closed"));
+            screen.say(format!(
+                "  without {untimed} results of windows that the end of the run closed"
+            ));
         }
         screen.say("");
     }

@@ -65,11 +65,6 @@ impl Found {
         }
     }
 
-    /// All dead letters.
-    pub fn rejected_total(&self) -> u64 {
-        self.rejected.values().sum()
-    }
-
     fn timed(&mut self, moments: &Moments, window_end: i64, received: Instant) {
         match moments.of(window_end) {
             Some(moment) => {

@@ -10,9 +10,7 @@ use anyhow::{Context, bail};
 use tideflow::cluster::http::{HttpError, HttpServer, Pages};
 use tideflow::cluster::thread_busy::BusyThreads;
 use tideflow::core::timely::Config;
-use tideflow::core::{
-    Ending, Job, Metrics, RecentBindings, RunError, Secret, Stop, execute, plan,
-};
+use tideflow::core::{Ending, Job, Metrics, RecentBindings, RunError, Secret, Stop, execute, plan};
 use tideflow::prelude::Flow;
 use tideflow::sources::simulate::Fleet;
 use tideflow_dataflows::device_health::{DeviceHealth, Topics, device_health};

@@ -28,10 +28,11 @@ pub struct HealthyWindows {
 /// window holds decides how its statistics scatter.
 fn healthy_fleet(wanted: &HealthyWindows) -> FleetConfig {
     let demo = FleetConfig::default();
-    let devices = wanted.devices;
+    let per_s =
+        u64::from(demo.readings_per_s) * u64::from(wanted.devices) / u64::from(demo.devices);
     FleetConfig {
-        devices,
-        readings_per_s: (demo.readings_per_s / (demo.devices / devices.max(1)).max(1)).max(1),
+        devices: wanted.devices,
+        readings_per_s: u32::try_from(per_s).unwrap_or(u32::MAX).max(1),
         duration_s: wanted.minutes * 60 / u64::from(demo.time_factor),
         seed: wanted.seed,
         ..demo
@@ -61,7 +62,8 @@ pub fn write_windows(wanted: &HealthyWindows, out: &Path) -> anyhow::Result<usiz
 
     let mut records: Vec<WindowRecord> = windows.take().into_iter().map(|(_, w)| w).collect();
     records.sort_by(|a, b| (a.window_start, &a.device).cmp(&(b.window_start, &b.device)));
-    let file = std::fs::File::create(out).with_context(|| format!("writing `{}`", out.display()))?;
+    let file =
+        std::fs::File::create(out).with_context(|| format!("writing `{}`", out.display()))?;
     let mut file = BufWriter::new(file);
     for record in &records {
         serde_json::to_writer(&mut file, record)?;

@@ -95,7 +95,7 @@ def _training_options(command: argparse.ArgumentParser, name: str) -> None:
     )
     command.add_argument("--seed", type=int, default=1, help="default 1")
     command.add_argument(
-        "--epochs", type=int, help="passes over the windows; default: as many as 1,500 steps make"
+        "--epochs", type=int, help="passes over the windows; default: 1,500 steps, for a series 500"
     )
     command.add_argument("--name", default=name, help=f"in the manifest, default `{name}`")
     command.add_argument("--model-version", default="1", help="in the manifest, default `1`")
@@ -103,13 +103,18 @@ def _training_options(command: argparse.ArgumentParser, name: str) -> None:
 
 def _health(options: argparse.Namespace) -> None:
     from tideflow_training import health
+    from tideflow_training.detector import Settings
 
     windows = read_windows(options.windows, health.FIELDS)
-    _train(options, windows, health.UNITS, lambda settings: health.train_health(windows, settings))
+    settings = Settings(seed=options.seed, epochs=options.epochs)
+    started = time.monotonic()
+    detector = health.train_health(windows, settings)
+    _export(options, detector, windows, health.UNITS, started)
 
 
 def _series(options: argparse.Namespace) -> None:
     from tideflow_training import series
+    from tideflow_training.detector import Settings
 
     windows = read_windows(options.windows)
     units = dict(pair.partition("=")[::2] for pair in options.unit)
@@ -117,16 +122,17 @@ def _series(options: argparse.Namespace) -> None:
     if unknown:
         known = ", ".join(windows.fields)
         raise WindowsFileError(options.windows, None, f"no field `{unknown[0]}`, only {known}")
-    until = options.until
-    _train(options, windows, units, lambda settings: series.train_series(windows, settings, until))
+    settings = Settings(
+        seed=options.seed, epochs=options.epochs, hidden=series.HIDDEN, steps=series.STEPS
+    )
+    started = time.monotonic()
+    detector = series.train_series(windows, settings, options.until)
+    _export(options, detector, windows, units, started)
 
 
-def _train(options, windows, units, train) -> None:
-    from tideflow_training.detector import Settings
+def _export(options, detector, windows, units, started) -> None:
     from tideflow_training.saved_model import export
 
-    started = time.monotonic()
-    detector = train(Settings(seed=options.seed, epochs=options.epochs))
     export(
         detector,
         options.out,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -38,17 +38,26 @@ class Settings:
 
 @dataclass(frozen=True)
 class Detector:
-    """A trained model and what is known of it."""
+    """A calibrated model and what is known of it."""
 
     # features [windows, 4 * fields] float32 -> {"score": [windows, 1]}
     model: keras.Model
     # The same windows -> distance [windows, 1], before calibration.
     distance: keras.Model
-    metrics: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float]
 
     def score(self, features: np.ndarray) -> np.ndarray:
         """Scores [windows] of features [windows, 4 * fields]."""
         return run(self.model, features)["score"][:, 0]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One trained autoencoder with its scaling and its distance."""
+
+    # features [windows, 4 * fields] float32 -> distance [windows, 1]
+    distance: keras.Model
+    metrics: dict[str, float]
 
 
 def make_deterministic(seed: int) -> None:
@@ -61,38 +70,45 @@ def make_deterministic(seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def train_detector(
-    train: np.ndarray,
-    settings: Settings,
-    validation: np.ndarray | None = None,
-    calibration: np.ndarray | None = None,
-) -> Detector:
-    """Trains on `train`, keeps the epoch that is best on `validation`, calibrates on `calibration`.
+def train_member(
+    train: np.ndarray, settings: Settings, validation: np.ndarray | None = None
+) -> Member:
+    """Trains an autoencoder on `train`, features [windows, 4 * fields] of healthy windows.
 
-    All are features [windows, 4 * fields] of healthy windows, as recorded. Without validation the
-    last epoch is kept; without calibration windows, the training windows stand in for them.
+    With validation windows the epoch that is best on them is kept, without them the last.
     """
     make_deterministic(settings.seed)
     train = train.astype(np.float32)
     inputs = keras.Input((train.shape[1],), name="features", dtype="float32")
-    shape = Shape(Shape.floor_of(train), name="shape")
+    shape = Shape(Shape.floor_of(train))
     standardize = Standardize.of(np.asarray(shape(train)))
     columns = standardize(shape(inputs))
     prepare = keras.Model(inputs, columns)
     autoencoder = _build(columns.shape[1], settings)
-    history = _fit(autoencoder, run(prepare, train), validation, prepare, settings)
+    metrics = _fit(autoencoder, run(prepare, train), validation, prepare, settings)
 
     outputs = autoencoder(columns)
     code, reconstruction = outputs["code"], outputs["reconstruction"]
     parts = run(keras.Model(inputs, [columns, code, reconstruction]), train)
     distance = Distance.of(*parts)(columns, code, reconstruction)
-    distance_model = keras.Model(inputs, distance)
-    held_out = train if calibration is None else calibration
-    score = Score.of(run(distance_model, held_out)[:, 0])
-    model = keras.Model(inputs, {"score": score(distance)}, name="detector")
-    clear, alarm = float(score.distances[-2]), float(score.distances[-1])
-    metrics = {"distance_at_0.6": clear, "distance_at_0.9": alarm, **history}
-    return Detector(model, distance_model, metrics)
+    return Member(keras.Model(inputs, distance), metrics)
+
+
+def calibrate(
+    members: list[Member], distance: np.ndarray, knots: tuple[tuple[float, float], ...]
+) -> Detector:
+    """The members' mean distance as a score; `distance` [windows] is that of healthy windows."""
+    width = members[0].distance.input.shape[1]
+    inputs = keras.Input((width,), name="features", dtype="float32")
+    distances = [member.distance(inputs) for member in members]
+    mean = keras.layers.Average()(distances) if len(distances) > 1 else distances[0]
+    score = Score.of(distance, knots)
+    model = keras.Model(inputs, {"score": score(mean)}, name="detector")
+    metrics = {
+        f"distance_at_{level:g}": float(at)
+        for level, at in zip(score.scores[1:], score.distances[1:])
+    }
+    return Detector(model, keras.Model(inputs, mean), metrics)
 
 
 def _build(columns: int, settings: Settings) -> keras.Model:

@@ -100,7 +100,7 @@ def _break(fault: Fault, minute: int, readings: dict, stuck: dict, random) -> No
     device = fault.device
     if fault.kind == "drift":
         since = minute - fault.start + np.arange(READINGS) / READINGS
-        readings["temperature"][device] += 1.0 * since
+        readings["temperature"][device] += 2.0 * since
     elif fault.kind == "spikes":
         hit = random.random(READINGS) < 0.4
         gain = np.where(hit, random.uniform(2.0, 4.0, READINGS), 1.0)

@@ -5,12 +5,19 @@ Each layer holds what it was fitted to as constants, so they are part of the Sav
 
 from __future__ import annotations
 
+import math
+from statistics import NormalDist
+
 import keras
 import numpy as np
 from keras import ops
 
 # The share of the usual spread of a window below which differences of spread mean nothing.
 SPREAD_FLOOR_SHARE = 0.2
+# An autoencoder leaves some directions almost no residual where it was trained; the ridge keeps a
+# little more elsewhere from counting as an anomaly.
+CODE_RIDGE = 1e-3
+RESIDUAL_RIDGE = 0.05
 
 
 class Shape(keras.layers.Layer):
@@ -89,16 +96,19 @@ class Distance(keras.layers.Layer):
         """Fitted to healthy windows that the autoencoder was trained on."""
         return cls(
             np.mean(code, axis=0),
-            _whitening(code - np.mean(code, axis=0), ridge=1e-3),
-            # An autoencoder leaves some directions almost no residual where it was trained; the
-            # ridge keeps a little more elsewhere from counting as an anomaly.
-            _whitening(columns - reconstruction, ridge=0.05),
+            _whitening(code - np.mean(code, axis=0), ridge=CODE_RIDGE),
+            _whitening(columns - reconstruction, ridge=RESIDUAL_RIDGE),
         )
 
 
 def _whitening(rows: np.ndarray, ridge: float) -> np.ndarray:
-    """A matrix W for which rows @ W has unit covariance; `ridge` is a share of the mean variance."""
+    """A matrix W for which rows @ W has about unit covariance.
+
+    `ridge`, a share of the mean variance, is added to the variance of every direction, and more
+    the fewer rows there are for each column.
+    """
     rows = rows.astype(np.float64)
+    ridge += rows.shape[1] / len(rows)
     covariance = rows.T @ rows / len(rows)
     mean_variance = max(float(np.trace(covariance)) / len(covariance), 1e-12)
     values, vectors = np.linalg.eigh(covariance + ridge * mean_variance * np.eye(len(covariance)))
@@ -126,23 +136,34 @@ class Score(keras.layers.Layer):
         beyond = ops.maximum(distance - last, 0.0) / last
         return ops.clip(score + room * (1.0 - ops.exp(-beyond)), 0.0, 1.0)
 
-    # Share of healthy windows below each knot, and the score there.
-    KNOTS = ((0.5, 0.2), (0.995, 0.6), (0.9999, 0.9))
-    # The normal distribution's quantiles for those shares.
-    NORMAL = (0.0, 2.5758, 3.7190)
-
     @classmethod
-    def of(cls, distance: np.ndarray) -> Score:
-        """Calibrated on the distances of healthy windows.
+    def of(cls, distance: np.ndarray, knots: tuple[tuple[float, float], ...]) -> Score:
+        """Calibrated on the distances of healthy windows that trained nothing.
 
-        A knot lies at the quantile itself or at that of a normal distribution with the same mean
-        and standard deviation, whichever is farther out: the first knows tails that are not
-        normal, the second works for shares that so few windows cannot show.
+        `knots` are pairs of a share of healthy windows and the score that this share stays below.
         """
-        mean, std = float(np.mean(distance)), float(np.std(distance))
         distances, scores = [0.0], [0.0]
-        for (share, score), normal in zip(cls.KNOTS, cls.NORMAL):
-            knot = max(float(np.quantile(distance, share)), mean + normal * std)
-            distances.append(max(knot, distances[-1] * 1.001 + 1e-6))
+        for share, score in knots:
+            # Strictly rising, also where every distance is the same.
+            distances.append(max(healthy_quantile(distance, share), distances[-1] * 1.001 + 1e-6))
             scores.append(score)
         return cls(distances, scores)
+
+
+# Where the tail begins, and the windows it takes to say anything about it.
+TAIL_SHARE = 0.99
+TAIL_WINDOWS_MIN = 1_000
+
+
+def healthy_quantile(distance: np.ndarray, share: float) -> float:
+    """The distance that `share` of healthy windows stay below, also for shares too rare to count.
+
+    That of a normal distribution with the same mean and standard deviation or, where there are
+    enough windows and it lies farther out, that of an exponential tail beyond the 99 % quantile.
+    """
+    normal = float(np.mean(distance) + NormalDist().inv_cdf(share) * np.std(distance))
+    if share <= TAIL_SHARE or len(distance) < TAIL_WINDOWS_MIN:
+        return normal
+    start = float(np.quantile(distance, TAIL_SHARE))
+    excess = float(np.mean(distance[distance > start] - start)) if start < distance.max() else 0.0
+    return max(normal, start + excess * math.log((1.0 - TAIL_SHARE) / (1.0 - share)))

@@ -138,13 +138,23 @@ impl Stats {
             .squares
             .wrapping_mul(U256::from(count))
             .wrapping_sub(square(sum.unsigned_abs()));
-        let std = (spread.as_f64() / (n * n)).sqrt() / UNIT;
+        let std = (nearest(spread) / (n * n)).sqrt() / UNIT;
         Summary { mean: self.total.mean(), std, min, max }
     }
 }
 
 fn square(units: u128) -> U256 {
     U256::from(units).wrapping_mul(U256::from(units))
+}
+
+/// The nearest float. `U256::as_f64` rounds each half by itself, which is off by one unit in the last
+/// place now and then.
+fn nearest(x: U256) -> f64 {
+    let shift = 128_u32.saturating_sub(x.leading_zeros());
+    // 128 bits from the first one on, the last of them set where something is cut off.
+    let cut = x & ((U256::ONE << shift) - U256::ONE);
+    let kept = (x >> shift).as_u128() | u128::from(cut != U256::ZERO);
+    kept as f64 * f64::from_bits(u64::from(1023 + shift) << 52)
 }
 
 /// The value in units of 2^-64, rounded to the nearest (half to even below 2^-12 only: above, exact).
@@ -184,6 +194,19 @@ mod tests {
         let shifted: Vec<f64> = [1.0, 2.0, 3.0, 4.0].iter().map(|x| x + 1e9).collect();
         assert_eq!(stats(&shifted).summary().std, stats(&[1.0, 2.0, 3.0, 4.0]).summary().std);
         assert_eq!(stats(&[1.0, 2.0, 3.0, 4.0]).summary().std, 1.25f64.sqrt());
+    }
+
+    #[test]
+    fn a_wide_integer_becomes_the_nearest_float() {
+        // 2^200 + 2^147 lies halfway between two floats: to even, and up with one unit more.
+        let half = (U256::ONE << 200) + (U256::ONE << 147);
+        assert_eq!(nearest(half), 2f64.powi(200));
+        assert_eq!(nearest(half + U256::ONE), 2f64.powi(200) + 2f64.powi(148));
+        assert_eq!(nearest(half - U256::ONE), 2f64.powi(200));
+        assert_eq!(nearest(U256::MAX), 2f64.powi(256));
+        for small in [0_u64, 1, 3, u64::MAX] {
+            assert_eq!(nearest(U256::from(small)), small as f64);
+        }
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl RawProducer {
         Ok(TopicHandle { name: name.to_string(), topic, _producer: self.clone() })
     }
 
-    /// Takes the records in order; their bytes are copied. Waits while librdkafka's queue is full,
+    /// Takes the records, in order for each partition; their bytes are copied. Waits while librdkafka's queue is full,
     /// until `give_up` says so.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 //! the caller, and destroyed after.
 
 use std::ffi::{CStr, CString, c_void};
-use std::os::raw::{c_char, c_int};
+use std::os::raw::c_char;
 use std::ptr;
 use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,12 +13,11 @@ use std::time::Duration;
 
 use rdkafka::bindings as native;
 use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
-use tideflow_core::ErrorKind;
 use tideflow_core::kafka::{ClientLog, KafkaConfig, KafkaError, Role};
 
+mod failure;
 mod offsets;
 
 pub use offsets::StartOffset;
@@ -232,44 +231,20 @@ impl BatchConsumer {
     }
 
     fn not_a_record(&self, raw: &native::rd_kafka_message_t) -> Option<Polled<'static>> {
-        use RDKafkaErrorCode as Code;
         let (partition, offset) = (raw.partition, raw.offset);
-        let code = Code::from(raw.err);
-        let topic = || self.topic.clone();
+        let code = RDKafkaErrorCode::from(raw.err);
+        if code == RDKafkaErrorCode::PartitionEOF {
+            return Some(Polled::Eof { partition, offset });
+        }
         // SAFETY: the message is alive; its text ends in 0 and lives as long.
-        let reason = || unsafe { text(native::rd_kafka_message_errstr(raw)) };
-        let error = match code {
-            Code::PartitionEOF => return Some(Polled::Eof { partition, offset }),
-            Code::AutoOffsetReset | Code::OffsetOutOfRange => {
-                KafkaError::OffsetOutOfRange { topic: topic(), partition, offset }
-            }
-            Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition => {
-                KafkaError::TopicMissing { topic: topic(), brokers: self.brokers.clone() }
-            }
-            Code::TopicAuthorizationFailed => {
-                KafkaError::Authorization { topic: topic(), reason: reason() }
-            }
-            // librdkafka would go on behind the records it cannot read.
-            Code::BadMessage
-            | Code::BadCompression
-            | Code::InvalidMessage
-            | Code::InvalidMessageSize
-            | Code::MessageSizeTooLarge
-            | Code::NotImplemented => {
-                KafkaError::Unreadable { topic: topic(), partition, offset, reason: reason() }
-            }
-            Code::Fatal => self.fatal(reason()),
-            _ => {
-                self.log(RDKafkaLogLevel::Warning, "CONSUME", &reason());
-                return None;
-            }
-        };
+        let reason = unsafe { text(native::rd_kafka_message_errstr(raw)) };
+        let error = self.failure(code, partition, offset, reason)?;
         Some(Polled::Error { partition: (partition >= 0).then_some(partition), error })
     }
 
-    fn fatal(&self, reason: String) -> KafkaError {
-        let doing = format!("reading topic `{}`", self.topic);
-        KafkaError::Client { doing, reason, kind: ErrorKind::Fatal }
+    /// Takes in what librdkafka has said since the last poll; its errors stay in the client's log.
+    fn hear(&self) {
+        self.poll_events(self.events, &mut |_| {});
     }
 
     fn poll_events(&self, queue: *mut native::rd_kafka_queue_t, f: &mut impl FnMut(Polled<'_>)) {
@@ -301,7 +276,7 @@ impl BatchConsumer {
         if found == 0 {
             // SAFETY: both texts end in 0 and live as long as the event.
             let (topic, line) = unsafe { (text(topic), text(line)) };
-            self.log(level_of(level), topic.trim(), line.trim());
+            self.consumer.context().log(failure::level_of(level), topic.trim(), line.trim());
         }
     }
 
@@ -314,16 +289,7 @@ impl BatchConsumer {
                 native::rd_kafka_event_error_is_fatal(event.0) != 0,
             )
         };
-        let log = self.consumer.context();
-        log.note(code, &reason);
-        if let Some(reason) = log.refused_login() {
-            return Some(KafkaError::Authentication { brokers: self.brokers.clone(), reason });
-        }
-        fatal.then(|| self.fatal(reason))
-    }
-
-    fn log(&self, level: RDKafkaLogLevel, topic: &str, line: &str) {
-        self.consumer.context().log(level, topic, line);
+        self.client_failure(code, reason, fatal)
     }
 
     /// The offset behind the partition's newest record, as of the last fetch; `None` before the
@@ -339,7 +305,6 @@ impl BatchConsumer {
         let known = found == native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
         (known && high >= 0).then_some(high)
     }
-
 }
 
 impl Drop for BatchConsumer {
@@ -417,15 +382,6 @@ unsafe fn text(start: *const c_char) -> String {
     }
     // SAFETY: as the caller promises.
     unsafe { CStr::from_ptr(start) }.to_string_lossy().into_owned()
-}
-
-fn level_of(syslog: c_int) -> RDKafkaLogLevel {
-    match syslog {
-        ..=3 => RDKafkaLogLevel::Error,
-        4 => RDKafkaLogLevel::Warning,
-        5 | 6 => RDKafkaLogLevel::Info,
-        _ => RDKafkaLogLevel::Debug,
-    }
 }
 
 unsafe extern "C" fn on_message(_: *mut native::rd_kafka_t, wake: *mut c_void) {

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
 
+use rdkafka::Offset;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 use tideflow_core::Secret;
@@ -179,7 +181,7 @@ fn starts_become_offsets() {
     }
     producer.flush(DEADLINE).unwrap();
     let consumer = consumer(&broker.config(), &topic);
-    use StartOffset::{Earliest, Latest, Offset, Timestamp};
+    use StartOffset::{Earliest, Latest, Timestamp};
     let starts =
         [Earliest, Latest, Timestamp(0), Timestamp(1_500), Timestamp(3_000), Timestamp(3_001)];
     let of = |partition, start| consumer.resolve(&[(partition, start)]).unwrap()[0].1;
@@ -187,7 +189,7 @@ fn starts_become_offsets() {
     assert_eq!(starts.map(|start| of(1, start)), [0; 6]);
     let mixed = [(1, Timestamp(7)), (0, Latest)];
     assert_eq!(consumer.resolve(&mixed).unwrap(), [(1, 0), (0, 3)]);
-    let mixed = [(0, Offset(77)), (1, Earliest)];
+    let mixed = [(0, StartOffset::Offset(77)), (1, Earliest)];
     assert_eq!(consumer.resolve(&mixed).unwrap(), [(0, 77), (1, 0)]);
     let error = consumer.resolve(&[(9, Earliest)]).unwrap_err();
     assert!(matches!(error, KafkaError::TopicMissing { .. }), "{error}");

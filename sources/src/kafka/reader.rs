@@ -117,8 +117,12 @@ impl<D: Event + ExchangeData + Clone> KafkaReader<D> {
         let watch = (fold.config.until == Until::Never).then(|| {
             let stop = Arc::new(AtomicBool::new(false));
             let (topic, every) = (fold.config.topic.clone(), ms(fold.config.refresh_ms));
-            let (seen, stopped) = (seen.clone(), stop.clone());
-            name.spawn(move || look_for_partitions(&kafka, &topic, every, &seen, &stopped));
+            let (seen, stopped, failure) = (seen.clone(), stop.clone(), fold.failure.clone());
+            name.spawn(move || {
+                if let Some(error) = look_for_partitions(&kafka, &topic, every, &seen, &stopped) {
+                    failure.set(failed(name.as_str(), error));
+                }
+            });
             stop
         });
         Ok(KafkaReader { consumer, fold, seen, placed: count, watch })
@@ -183,14 +187,15 @@ fn own_partitions(
     own.map(|p| i32::try_from(p).expect("Kafka numbers partitions in 32 bits")).collect()
 }
 
-/// The thread that asks for the number of partitions until the reader is gone.
+/// The thread that asks for the number of partitions, until the reader is gone or the topic is:
+/// librdkafka alone would wait for a deleted topic without a word.
 fn look_for_partitions(
     kafka: &KafkaConfig,
     topic: &str,
     every: Duration,
     seen: &AtomicUsize,
     stop: &AtomicBool,
-) {
+) -> Option<KafkaError> {
     let slice = every.min(ms(100));
     let mut waited = Duration::ZERO;
     while !stop.load(Ordering::Acquire) {
@@ -204,9 +209,11 @@ fn look_for_partitions(
             Ok(count) => {
                 seen.fetch_max(count, Ordering::AcqRel);
             }
+            Err(error @ KafkaError::TopicMissing { .. }) => return Some(error),
             Err(error) => tracing::warn!(topic, %error, "cannot look for new partitions"),
         }
     }
+    None
 }
 
 impl<D: Event + ExchangeData + Clone> Source for KafkaReader<D> {

@@ -16,7 +16,7 @@ pub enum Field {
 /// How a machine or its sensor misbehaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
-    /// The temperature rises by about 1 °C a minute, whatever the load does.
+    /// The temperature rises by about 2 °C a minute, whatever the load does.
     Drift,
     /// About four readings in ten show two to four times the vibration.
     Spikes,

@@ -78,7 +78,7 @@ impl Machine {
             base_c: random.between(20.0, 24.0),
             base_mm_s: random.between(0.6, 1.0),
             base_a: random.between(3.8, 4.6),
-            drift_c_per_min: random.between(0.8, 1.2),
+            drift_c_per_min: random.between(1.5, 2.5),
             site: random.below(SITES),
             duty: random.normal(),
             warmth: 0.0,

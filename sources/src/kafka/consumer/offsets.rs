@@ -155,7 +155,10 @@ impl BatchConsumer {
         }
     }
 
-    fn list(&self, positions: &[(i32, Offset)]) -> Result<TopicPartitionList, KafkaError> {
+    pub(super) fn list(
+        &self,
+        positions: &[(i32, Offset)],
+    ) -> Result<TopicPartitionList, KafkaError> {
         let mut list = TopicPartitionList::with_capacity(positions.len());
         for (partition, offset) in positions {
             list.add_partition_offset(&self.topic, *partition, *offset)
@@ -183,4 +186,3 @@ fn offsets(positions: &[(i32, i64)]) -> Vec<(i32, Offset)> {
 fn anywhere(partitions: &[i32]) -> Vec<(i32, Offset)> {
     partitions.iter().map(|partition| (*partition, Offset::Invalid)).collect()
 }
-
