@@ -6,6 +6,8 @@
 mod broker;
 pub mod fleet;
 mod screen;
+mod setup;
 mod tail;
+mod windows;
 
 pub use screen::Screen;

@@ -7,7 +7,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as RdNewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewPartitions, NewTopic as RdNewTopic, TopicReplication,
+};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as RdError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
@@ -183,6 +185,27 @@ pub fn create_topics(config: &KafkaConfig, topics: &[NewTopic<'_>]) -> Result<()
         })?;
     }
     topics.iter().try_for_each(|topic| wait_for(config, topic))
+}
+
+/// Adds partitions to a topic, so that it has `partitions`, and waits until they can be used. For
+/// tests and tools. Keys then go to other partitions than before.
+///
+/// # Errors
+/// When the brokers refuse: the topic is missing, or has as many partitions or more.
+pub fn add_partitions(
+    config: &KafkaConfig,
+    topic: &str,
+    partitions: usize,
+) -> Result<(), KafkaError> {
+    let (admin, options) = admin(config)?;
+    let doing = || format!("adding partitions to topic `{topic}`");
+    let wanted = NewPartitions::new(topic, partitions);
+    let results = block_on(admin.create_partitions([&wanted], &options))
+        .map_err(|error| KafkaError::client(doing(), &error))?;
+    for result in results {
+        result.map_err(|(_, code)| KafkaError::client(doing(), &RdError::AdminOp(code)))?;
+    }
+    wait_for(config, &NewTopic::new(topic, partitions))
 }
 
 /// Removes topics and their records. For tests, demos and tools.

@@ -15,6 +15,16 @@ fn a_topic_is_made_with_its_partitions_and_only_once() {
 }
 
 #[test]
+fn a_topic_gets_further_partitions_and_never_fewer() {
+    let broker = TestBroker::shared();
+    let name = broker.topic("grown", 1);
+    add_partitions(&broker.config(), &name, 3).unwrap();
+    assert_eq!(broker.config().partitions(&name).unwrap(), 3);
+    let error = add_partitions(&broker.config(), &name, 2).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("adding partitions to topic `{name}`: ")), "{error}");
+}
+
+#[test]
 fn a_missing_topic_is_named_and_not_made() {
     let broker = TestBroker::shared();
     let name = unique_name("missing");

@@ -15,7 +15,7 @@ mod settings;
 pub mod testing;
 mod topic_check;
 
-pub use admin::{NewTopic, create_topics, delete_topics};
+pub use admin::{NewTopic, add_partitions, create_topics, delete_topics};
 pub use client_log::ClientLog;
 pub use config::{KafkaConfig, KafkaConfigError, LogLevel, SaslMechanism, Security};
 pub use embedded::EmbeddedBroker;

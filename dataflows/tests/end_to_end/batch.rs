@@ -14,7 +14,7 @@ use crate::topics::{Sent, Topics, dump};
 
 const OUTPUTS: usize = 8;
 /// `raise_above`, `clear_below`, `windows_min`: so that many devices have alarms that come and go.
-const ALARM: [&str; 3] = ["0.55", "0.5", "2"];
+const ALARM: [&str; 3] = ["0.23", "0.225", "2"];
 
 /// Free loopback ports, one a process, as a host file. Another program may take one in between:
 /// the process then says so.
@@ -33,8 +33,8 @@ fn send(fleet: &Fleet, topics: &Topics, copy: &Path) {
     let file = std::fs::File::create(copy).expect("the folder is ours");
     let mut file = std::io::BufWriter::with_capacity(1 << 20, file);
     topics.send(fleet.inputs().inspect(|input| {
-        let line: Vec<u8> =
-            input.value.iter().map(|b| if *b == b'\n' { b' ' } else { *b }).collect();
+        let value = input.value.iter().flatten();
+        let line: Vec<u8> = value.map(|b| if *b == b'\n' { b' ' } else { *b }).collect();
         file.write_all(&line).and_then(|()| file.write_all(b"\n")).expect("the disk has room");
     }));
     file.flush().expect("the disk has room");

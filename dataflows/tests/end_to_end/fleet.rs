@@ -52,9 +52,10 @@ impl Fleet {
             let value = payload(device, ts, &mut numbers);
             Input {
                 partition: (device % partitions as u64) as i32,
-                key: name(device).into_bytes(),
-                value: value.into_bytes(),
+                key: Some(name(device).into_bytes()),
+                value: Some(value.into_bytes()),
                 timestamp: ts,
+                ..Input::default()
             }
         })
     }
@@ -117,9 +118,10 @@ pub fn reading(device: &str, ts: i64, temperature: &str, vibration: &str, curren
 pub fn at(partition: i32, device: &str, ts: i64) -> Input {
     Input {
         partition,
-        key: device.as_bytes().to_vec(),
-        value: reading(device, ts, "21.5", "0.8", "4.2").into_bytes(),
+        key: Some(device.as_bytes().to_vec()),
+        value: Some(reading(device, ts, "21.5", "0.8", "4.2").into_bytes()),
         timestamp: ts,
+        ..Input::default()
     }
 }
 

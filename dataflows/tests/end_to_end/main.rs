@@ -8,4 +8,6 @@ mod batch;
 mod fleet;
 mod program;
 mod python;
+mod refused;
+mod rejects;
 mod topics;

@@ -79,12 +79,11 @@ def main(model, windows, scores, alarms, *limits):
     theirs = keras.models.load_model(model).predict(rows, batch_size=4096, verbose=0)["score"][:, 0]
     ours = np.array([scores[key]["score"] for key in keys])
     apart = float(np.max(np.abs(ours - theirs)))
-    spread = float(np.std(theirs))
-    print(np.quantile(theirs,[0,.05,.25,.5,.75,.95,1]),flush=True)
+    spread = float(np.ptp(theirs))
     alarms = compare_alarms(scores, alarms, *limits)
     print(json.dumps({"scores": len(keys), "apart_max": apart, "spread": spread, **alarms}))
     # A model that says the same of everything would prove nothing.
-    assert spread > 0.01, spread
+    assert spread > 0.5, spread
     assert apart <= 1e-5, apart
 
 

@@ -16,13 +16,18 @@ use tideflow::sources::kafka::{BatchConsumer, Polled, StartOffset};
 /// Longest wait for something that comes as soon as a slow machine can.
 pub const DEADLINE: Duration = Duration::from_secs(120);
 
+/// The headers of a record.
+pub type Headers = Vec<(String, Option<Vec<u8>>)>;
+
 /// A record to send.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Input {
     pub partition: i32,
-    pub key: Vec<u8>,
-    pub value: Vec<u8>,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
     pub timestamp: i64,
+    /// A record with headers gets the time at which it is sent.
+    pub headers: Headers,
 }
 
 /// A record as it is on a topic.
@@ -33,7 +38,7 @@ pub struct Sent {
     pub timestamp: Option<i64>,
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
-    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    pub headers: Headers,
 }
 
 /// Bytes as a person can read them.
@@ -133,9 +138,13 @@ impl Topics {
 pub fn send(kafka: &KafkaConfig, topic: &str, inputs: impl IntoIterator<Item = Input>) {
     let producer = Arc::new(RawProducer::new(kafka).expect("the configuration is plain"));
     let topic = producer.topic(topic).expect("the name is plain");
-    for Input { partition, key, value, timestamp } in inputs {
-        let record = Record { partition, key: Some(&key), value: Some(&value) };
-        producer.produce_at(&topic, record, timestamp, || false).expect("the broker takes it");
+    for Input { partition, key, value, timestamp, headers } in inputs {
+        let record = Record { partition, key: key.as_deref(), value: value.as_deref() };
+        let taken = match headers.is_empty() {
+            true => producer.produce_at(&topic, record, timestamp, || false),
+            false => producer.produce_with_headers(&topic, record, &headers, || false),
+        };
+        taken.expect("the broker takes it");
     }
     flush(&producer);
 }

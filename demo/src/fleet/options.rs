@@ -1,14 +1,9 @@
-//! What fleet is simulated, and how the graph is set.
+//! What fleet is simulated, and with what it is run.
 
 use std::time::Duration;
 
-use anyhow::Context;
-use tideflow::cluster::FRAMEWORK_DEFAULTS;
-use tideflow::cluster::FrameworkConfig;
-use tideflow::cluster::settings::{Inputs, Schema, Settings};
 use tideflow::models::ModelRef;
 use tideflow::sources::simulate::FleetConfig;
-use tideflow_dataflows::device_health::{DEFAULTS, DeviceHealth};
 
 /// Seconds of event time in a second of the clock.
 const TIME_FACTOR: u32 = 60;
@@ -61,18 +56,4 @@ pub fn troubled_fleet(
     let late_by_ms = (room / 2).clamp(LATE_BY_MS_MIN, LATE_BY_MS_MAX);
     let faults = (devices / DEVICES_A_FAULT).clamp(*FAULTS.start(), *FAULTS.end());
     FleetConfig { late_by_ms, ..fleet }.with_spread_faults(faults)
-}
-
-/// The options of `device_health` and of every graph: the defaults, below `TIDEFLOW__…` variables,
-/// below these flags.
-///
-/// # Errors
-/// With every value that is refused.
-pub fn settings(flags: &[(&str, &str)]) -> anyhow::Result<(DeviceHealth, FrameworkConfig)> {
-    let files: Vec<_> = [FRAMEWORK_DEFAULTS].iter().chain(DEFAULTS).copied().collect();
-    let schema = Schema::read(&files)?;
-    let flags = flags.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-    let settings = Settings::load(schema, &Inputs { flags, ..Inputs::of_process() })?;
-    let framework = FrameworkConfig::read(&settings)?;
-    Ok((settings.all().context("the options of `device_health`")?, framework))
 }

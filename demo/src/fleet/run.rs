@@ -13,16 +13,16 @@ use tideflow::core::timely::Config;
 use tideflow::core::{Ending, Job, Metrics, RecentBindings, RunError, Secret, Stop, execute, plan};
 use tideflow::prelude::Flow;
 use tideflow::sources::simulate::Fleet;
-use tideflow_dataflows::device_health::{DeviceHealth, Topics, device_health};
+use tideflow_dataflows::device_health::{DeviceHealth, device_health};
 
 use super::moments::Moments;
-use super::options::{FleetOptions, settings};
+use super::options::FleetOptions;
 use super::report::{Report, Summary};
 use super::results::Results;
 use super::sender::{Destination, Progress, Sender, partitions_used};
 use super::view::View;
-use crate::broker::Broker;
 use crate::screen::{Screen, grouped};
+use crate::setup::prepare;
 
 /// Worker threads of the graph.
 const WORKERS: usize = 2;
@@ -35,16 +35,15 @@ const SHOW: Duration = Duration::from_secs(1);
 /// The longest time in which the graph reads nothing while there is something to read.
 const STALL_MAX: Duration = Duration::from_secs(20);
 
-/// The names of the topics in the configuration, below the broker's prefix.
-const READINGS: &str = "readings";
-
 /// Runs the demo until the fleet has sent everything or `stop` is asked: what there is to report.
 ///
 /// # Errors
 /// When a part cannot start or fails on the way.
 pub fn run(options: FleetOptions, stop: &Stop, screen: &mut Screen) -> anyhow::Result<Summary> {
     let fleet = Fleet::new(options.fleet.clone())?;
-    let (broker, config, job) = prepare(&options)?;
+    let brokers = options.brokers.as_deref();
+    let (broker, config, framework) = prepare(brokers, PARTITIONS, options.model.clone(), &[])?;
+    let job = Job { epochs: (&framework.epochs).into(), ..Job::default() };
     broker.about().iter().for_each(|line| screen.say(line));
     say_fleet(&options, screen);
     for (what, outcome) in plan(|flow| device_health(flow, &config))?.findings() {
@@ -94,38 +93,6 @@ pub fn run(options: FleetOptions, stop: &Stop, screen: &mut Screen) -> anyhow::R
     let report = Report::new(&sent, found);
     report.say(screen);
     Ok(report.summary())
-}
-
-/// The broker with its topics, and the graph's options for them.
-fn prepare(options: &FleetOptions) -> anyhow::Result<(Broker, DeviceHealth, Job)> {
-    let partitions = PARTITIONS.to_string();
-    let mut flags = vec![
-        ("readings.partitions", partitions.as_str()),
-        ("topics.partitions", partitions.as_str()),
-        ("readings.start", "earliest"),
-        ("readings.group", "tideflow-demo"),
-    ];
-    flags.extend(options.brokers.as_deref().map(|brokers| ("kafka.brokers", brokers)));
-    let (mut config, framework) = settings(&flags)?;
-    let Topics { windows, scores, alarms, late, rejects, .. } = config.topics.clone();
-    let names = [READINGS, &windows, &scores, &alarms, &late, &rejects];
-    let topics = names.map(|name| (name, PARTITIONS));
-    let broker = match &options.brokers {
-        None => Broker::embedded(&topics)?,
-        Some(_) => Broker::at(config.kafka.clone(), &topics)?,
-    };
-    config.kafka = broker.kafka().clone();
-    config.model.path = options.model.clone();
-    config.readings.topic = broker.topic(READINGS);
-    config.topics = Topics {
-        windows: broker.topic(&windows),
-        scores: broker.topic(&scores),
-        alarms: broker.topic(&alarms),
-        late: broker.topic(&late),
-        rejects: broker.topic(&rejects),
-        partitions: PARTITIONS,
-    };
-    Ok((broker, config, Job { epochs: (&framework.epochs).into(), ..Job::default() }))
 }
 
 fn say_fleet(options: &FleetOptions, screen: &mut Screen) {

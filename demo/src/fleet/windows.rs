@@ -1,17 +1,13 @@
-//! Healthy windows to train the model on: the same simulator and the same window operator.
+//! Healthy windows to train the health model on: the same simulator and the same window operator.
 
-use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
-use tideflow::core::timely::Config;
-use tideflow::core::{Job, RecentBindings, execute};
-use tideflow::prelude::*;
 use tideflow::sources::simulate::{Fleet, FleetConfig};
 use tideflow_dataflows::device_health::{Reading, ReadingStats, WindowRecord};
 
-use super::options::settings;
+use crate::setup::settings;
+use crate::windows::{windows_of, write_lines};
 
 /// A healthy fleet to take windows of.
 #[derive(Clone, Debug)]
@@ -46,39 +42,20 @@ fn healthy_fleet(wanted: &HealthyWindows) -> FleetConfig {
 pub fn write_windows(wanted: &HealthyWindows, out: &Path) -> anyhow::Result<usize> {
     let (config, _) = settings(&[])?;
     let bound = Duration::from_millis(config.readings.out_of_orderness_ms);
-    let source = VecSource::new(readings(wanted)?).out_of_orderness(bound);
-    let windows = VecSink::new();
-    let (sink, tumbling) = (windows.clone(), config.window.tumbling());
-    let build = move |flow: &Flow<'_>| {
-        let (readings, _) = flow.source("readings", source.clone())?;
-        let windows = readings
-            .key_by(|r: &Reading| &r.device)
-            .tumbling_window::<_, ReadingStats>("windows", tumbling)?;
-        let records = windows.on_time.map("window records", WindowRecord::from)?;
-        flow.sink("windows out", records, sink.clone())
-    };
-    let log = Box::new(RecentBindings::new(1));
-    execute(Config::thread(), &Job::default(), log, |_| (), build)?;
-
-    let mut records: Vec<WindowRecord> = windows.take().into_iter().map(|(_, w)| w).collect();
+    let (readings, windows) = (readings(wanted)?, config.window.tumbling());
+    let mut records: Vec<WindowRecord> =
+        windows_of::<_, ReadingStats, _>(readings, bound, windows, |r: &Reading| &r.device)?;
     records.sort_by(|a, b| (a.window_start, &a.device).cmp(&(b.window_start, &b.device)));
-    let file =
-        std::fs::File::create(out).with_context(|| format!("writing `{}`", out.display()))?;
-    let mut file = BufWriter::new(file);
-    for record in &records {
-        serde_json::to_writer(&mut file, record)?;
-        file.write_all(b"\n")?;
-    }
-    file.flush()?;
+    write_lines(&records, out)?;
     Ok(records.len())
 }
 
-/// What the fleet sends, decoded as the graph would, in one partition.
-fn readings(wanted: &HealthyWindows) -> anyhow::Result<Vec<Vec<Reading>>> {
+/// What the fleet sends, decoded as the graph would.
+fn readings(wanted: &HealthyWindows) -> anyhow::Result<Vec<Reading>> {
     let mut fleet = Fleet::new(healthy_fleet(wanted))?;
     let mut readings = Vec::new();
     while let Some(message) = fleet.next_message() {
         readings.push(serde_json::from_slice(message.payload)?);
     }
-    Ok(vec![readings])
+    Ok(readings)
 }

@@ -25,6 +25,19 @@ pub fn decode_json<D: DeserializeOwned>(payload: &[u8]) -> Result<D, DecodeError
     serde_json::from_slice(payload).map_err(|e| explain(payload, &e))
 }
 
+/// As [`decode_json`], for records that are objects: serde would also read a struct from an array of
+/// its fields.
+pub(super) fn decode_object<D: DeserializeOwned>(payload: &[u8]) -> Result<D, DecodeError> {
+    let record = decode_json(payload)?;
+    match payload.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'[') => Err(DecodeError {
+            reason: Reason::WrongType,
+            detail: "expected an object, found an array".to_string(),
+        }),
+        _ => Ok(record),
+    }
+}
+
 #[cold]
 fn explain(payload: &[u8], error: &serde_json::Error) -> DecodeError {
     let detail = error.to_string();

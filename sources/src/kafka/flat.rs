@@ -35,7 +35,7 @@ pub struct Decimal<'a> {
     digits: u64,
     scale: usize,
     negative: bool,
-    text: &'a str,
+    text: &'a [u8],
 }
 
 /// Powers of ten that a float holds exactly.
@@ -51,7 +51,7 @@ impl Decimal<'_> {
             let value = self.digits as f64 / TENS[self.scale];
             return Some(if self.negative { -value } else { value });
         }
-        self.text.parse().ok().filter(|v: &f64| v.is_finite())
+        ascii(self.text).parse().ok().filter(|v: &f64| v.is_finite())
     }
 
     fn i64(self) -> Option<i64> {
@@ -219,7 +219,7 @@ impl<'a> FlatObject<'a> {
         if matches!(self.bytes.get(self.at), Some(b'e' | b'E')) {
             return None;
         }
-        let text = ascii(&self.bytes[from..self.at]);
+        let text = &self.bytes[from..self.at];
         Some(Decimal { digits, scale, negative, text })
     }
 

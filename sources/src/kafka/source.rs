@@ -9,8 +9,9 @@ use tideflow_core::kafka::{KafkaConfig, KafkaError};
 use tideflow_core::timely::ExchangeData;
 use tideflow_core::{BuildError, Check, DecodeError, Event, SourceSpec, SourceStart};
 
+use super::decode::{decode_json, decode_object};
 use super::reader::KafkaReader;
-use super::{FlatRecord, StartOffset, decode_json};
+use super::{FlatRecord, StartOffset};
 
 /// How a topic is read.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -146,7 +147,7 @@ impl<D: Event + ExchangeData + Clone> KafkaSource<D> {
         D: FlatRecord + DeserializeOwned,
     {
         Self::with_decoder(kafka, config, |bytes| {
-            D::read(bytes).map_or_else(|| decode_json(bytes), Ok)
+            D::read(bytes).map_or_else(|| decode_object(bytes), Ok)
         })
     }
 

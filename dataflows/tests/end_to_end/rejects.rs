@@ -1,0 +1,194 @@
+//! What cannot be used, and what comes too late: where it goes, and that the counts add up.
+
+use tideflow::core::kafka::testing::TestBroker;
+
+use crate::fleet::{MINUTE, START, at, reading};
+use crate::program::{Running, device_health};
+use crate::python::model;
+use crate::topics::{Headers, Input, Sent, Topics};
+
+/// What is wrong with each of these bytes.
+fn wrong() -> Vec<(&'static str, Option<Vec<u8>>)> {
+    let good = reading("d1", START, "21.5", "0.8", "4.2");
+    let with = |from: &str, to: &str| {
+        let changed = good.replace(from, to);
+        assert_ne!(changed, good, "`{from}` is in a reading");
+        changed
+    };
+    let mut not_utf8 = with("\"d1\"", "\"d?\"").into_bytes();
+    not_utf8.iter_mut().filter(|b| **b == b'?').for_each(|b| *b = 0xff);
+    let long = format!("\"{}\"", "x".repeat(65));
+    let text: Vec<(&str, String)> = vec![
+        ("malformed", good[..good.len() - 1].to_string()),
+        ("malformed", good[..20].to_string()),
+        ("malformed", String::new()),
+        ("malformed", " \n".to_string()),
+        ("malformed", "temperature 21.5".to_string()),
+        ("malformed", format!("{good}{good}")),
+        ("malformed", with("21.5", "0x15")),
+        ("malformed", with("21.5", "021.5")),
+        ("malformed", with("21.5", "21,5")),
+        ("wrong_type", "[\"d1\",1700000040000,21.5,0.8,4.2]".to_string()),
+        ("wrong_type", "null".to_string()),
+        ("wrong_type", "\"d1\"".to_string()),
+        ("wrong_type", with("21.5", "\"21.5\"")),
+        ("wrong_type", with("0.8", "null")),
+        ("wrong_type", with("4.2", "[4.2]")),
+        ("wrong_type", with("\"d1\"", "17")),
+        ("wrong_type", with(&START.to_string(), "\"now\"")),
+        ("wrong_type", with(&START.to_string(), "1700000040000.5")),
+        ("wrong_type", with(&START.to_string(), "17000000400000000000000")),
+        ("wrong_type", with("0.8", "0.8,\"vibration\":0.9")),
+        ("missing_field", "{}".to_string()),
+        ("missing_field", with("\"device\"", "\"Device\"")),
+        ("missing_field", with("\"ts\"", "\"time\"")),
+        ("missing_field", with("\"temperature\"", "\"temp\"")),
+        ("missing_field", with(",\"vibration\":0.8", "")),
+        ("missing_field", with(",\"current\":4.2", "")),
+        ("not_finite", with("21.5", "NaN")),
+        ("not_finite", with("0.8", "-Infinity")),
+        ("not_finite", with("4.2", "Infinity")),
+        ("not_finite", with("21.5", "1e999")),
+        ("not_finite", with("0.8", "-1e999")),
+        // 2^40.
+        ("not_finite", with("4.2", "1099511627776")),
+        ("not_finite", with("21.5", "-1.1e12")),
+        ("bad_device_id", with("\"d1\"", "\"\"")),
+        ("bad_device_id", with("\"d1\"", "\"d 1\"")),
+        ("bad_device_id", with("\"d1\"", "\"\u{fc}\"")),
+        ("bad_device_id", with("\"d1\"", &long)),
+        // Far beyond any Kafka timestamp; were it believed, every window would close.
+        ("future_time", with(&START.to_string(), "4000000000000")),
+        ("future_time", with(&START.to_string(), "9223372036854775807")),
+    ];
+    let text = text.into_iter().map(|(reason, text)| (reason, Some(text.into_bytes())));
+    let bytes = [("malformed", None), ("malformed", Some(not_utf8))];
+    let bytes = bytes.into_iter().chain([("malformed", Some(vec![0xff, 0, 0xfe]))]);
+    text.chain(bytes).collect()
+}
+
+/// Headers of a sender's own: with bytes, without a value, and under a name that we use too.
+fn headers() -> Headers {
+    let header = |name: &str, value: Option<&[u8]>| (name.to_string(), value.map(<[u8]>::to_vec));
+    vec![
+        header("trace", Some(b"\x00\xff")),
+        header("empty", Some(b"")),
+        header("none", None),
+        header("error", Some(b"the sender's")),
+    ]
+}
+
+/// The dead letter of a record says all that the record said, and where and why.
+fn assert_dead_letter(letter: &Sent, sent: &Sent, topic: &str, reason: &str) {
+    assert_eq!((&letter.key, &letter.value), (&sent.key, &sent.value), "{letter:?}");
+    let own = sent.headers.len();
+    assert_eq!(letter.headers[..own], sent.headers, "{letter:?}");
+    let ours: Vec<&str> = letter.headers[own..].iter().map(|(name, _)| name.as_str()).collect();
+    let names = ["error", "detail", "operator", "topic", "partition", "offset", "timestamp"];
+    assert_eq!(ours, names, "{letter:?}");
+    let timestamp = sent.timestamp.expect("every record has one").to_string();
+    let (partition, offset) = (sent.partition.to_string(), sent.offset.to_string());
+    for (name, expected) in [
+        ("error", reason),
+        ("operator", "readings"),
+        ("topic", topic),
+        ("partition", &partition),
+        ("offset", &offset),
+        ("timestamp", &timestamp),
+    ] {
+        assert_eq!(letter.header(name), expected, "{letter:?}");
+    }
+    assert!(!letter.header("detail").is_empty(), "{letter:?}");
+}
+
+fn key_of(n: usize) -> Option<Vec<u8>> {
+    match n % 3 {
+        0 => None,
+        1 => Some(b"d1".to_vec()),
+        _ => Some(vec![0xff, n as u8]),
+    }
+}
+
+#[test]
+fn oracle_every_reject_is_a_dead_letter_every_late_reading_is_on_its_topic_and_the_counts_add_up() {
+    let topics = Topics::new(TestBroker::shared(), 1, 3);
+    let mut graph = device_health("run", &topics, &model("health"));
+    let graph = Running::start(graph.arg("--run.on_stop=drain"));
+
+    let wrong = wrong();
+    topics.send([at(0, "d1", START)]);
+    topics.send(wrong.iter().enumerate().map(|(n, (_, value))| Input {
+        key: key_of(n),
+        value: value.clone(),
+        headers: headers(),
+        ..Input::default()
+    }));
+    // At the limit of a minute after its Kafka timestamp, and a millisecond beyond.
+    let (limit, beyond) = (START + MINUTE, START + MINUTE + 1);
+    topics.send([
+        Input { timestamp: START, ..at(0, "d2", limit) },
+        Input { timestamp: START, ..at(0, "d2", beyond) },
+    ]);
+    // On time still, whatever the rejects said; then two that close the first minute.
+    topics.send([at(0, "d1", START + 1), at(0, "d3", START + MINUTE - 1)]);
+    topics.send([at(0, "d1", START + MINUTE + 10_000), at(0, "d1", START + MINUTE + 9_000)]);
+    let first: Vec<_> = topics.read_some(&topics.windows, 2).iter().map(Sent::json).collect();
+    let count = |device: &str| first.iter().find(|w| w["device"] == device).map(|w| &w["count"]);
+    assert_eq!((first.len(), count("d1"), count("d3")), (2, Some(&2.into()), Some(&1.into())));
+
+    let first_ever = Input { timestamp: START, ..at(0, "d9", i64::MIN) };
+    topics.send([at(0, "d1", START + MINUTE - 1), first_ever, at(0, "d1", limit)]);
+    let all = topics.read(&topics.readings);
+    let rejects = wrong.len() + 1;
+    let page = graph.wait_until("all read", |m| {
+        m.sum("tideflow_readings_total", &[("source", "readings")]) == all.len() as f64
+            && m.sum("tideflow_late_total", &[]) == 2.0
+            && m.sum("tideflow_sink_records_total", &[("sink", "rejects out")]) == rejects as f64
+    });
+    let windowed = page.sum("tideflow_windowed_total", &[("operator", "windows")]);
+    assert_eq!(windowed as usize + 2 + rejects, all.len());
+    assert_eq!(page.sum("tideflow_rejected_total", &[]), rejects as f64);
+    for reason in
+        ["malformed", "wrong_type", "missing_field", "not_finite", "bad_device_id", "future_time"]
+    {
+        let sent = wrong.iter().filter(|(found, _)| *found == reason).count();
+        let sent = sent + usize::from(reason == "future_time");
+        let labels = [("operator", "readings"), ("reason", reason)];
+        assert_eq!(page.sum("tideflow_rejected_total", &labels), sent as f64, "{reason}");
+    }
+    graph.signal("TERM");
+    let ended = graph.end();
+    assert_eq!(ended.code, 0, "{}", ended.err);
+
+    let mut letters = topics.read(&topics.rejects);
+    letters.sort_by_key(|letter| letter.header("offset").parse::<i64>().expect("a number"));
+    assert_eq!(letters.len(), rejects);
+    let expected = wrong.iter().map(|(reason, _)| *reason).chain(["future_time"]);
+    // The first record is good, and so is the one before the last reject.
+    let sent = all[1..].iter().filter(|s| s.offset != rejects as i64);
+    for ((letter, reason), sent) in letters.iter().zip(expected).zip(sent) {
+        assert_dead_letter(letter, sent, &topics.readings, reason);
+    }
+    assert_late(&topics);
+    let windows = topics.read(&topics.windows);
+    let counted: u64 = windows.iter().map(|w| w.json()["count"].as_u64().expect("a count")).sum();
+    assert_eq!((counted, windows.len()), (windowed as u64, 4), "{windows:?}");
+}
+
+/// The two late readings, as JSON with the window that they missed.
+fn assert_late(topics: &Topics) {
+    let late = topics.read(&topics.late);
+    let values: Vec<_> = late.iter().map(Sent::json).collect();
+    let record = |device: &str, ts: i64, start: i64| {
+        serde_json::json!({
+            "device": device, "ts": ts, "temperature": 21.5, "vibration": 0.8, "current": 4.2,
+            "window_start": start, "window_end": start + MINUTE, "watermark": START + MINUTE,
+        })
+    };
+    let expected = [record("d1", START + MINUTE - 1, START), record("d9", i64::MIN, i64::MIN)];
+    assert_eq!(values.len(), 2, "{values:?}");
+    assert!(expected.iter().all(|record| values.contains(record)), "{values:?}");
+    for sent in &late {
+        assert_eq!(sent.key.as_deref(), sent.json()["device"].as_str().map(str::as_bytes));
+    }
+}

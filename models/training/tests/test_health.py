@@ -1,0 +1,185 @@
+"""The health model: what it finds, what it leaves alone, and what its folder holds."""
+
+import dataclasses
+import json
+import platform
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import SETTINGS, write_lines
+
+from tideflow_training import fleet, health
+from tideflow_training.evaluate import judge
+from tideflow_training.saved_model import ModelFolderError, export, load_score, read_manifest
+from tideflow_training.windows import feature_names, read_windows
+
+
+def test_the_exported_model_gives_the_scores_of_the_keras_model(trained, faulty):
+    load = load_score(trained.folder)
+    for windows in (trained.windows, faulty.windows):
+        expected = trained.detector.score(windows.features)
+        assert np.max(np.abs(load(windows.features) - expected)) <= 1e-6
+
+
+def test_a_row_scores_the_same_alone_and_in_company(trained):
+    load = load_score(trained.folder)
+    features = trained.windows.features[:64]
+    together = load(features)
+    alone = np.array([load(row[None, :])[0] for row in features])
+    assert np.max(np.abs(together - alone)) <= 1e-6
+
+
+def test_the_folder_has_the_one_documented_signature(trained):
+    signatures = tf.saved_model.load(str(trained.folder)).signatures
+    assert list(signatures) == ["serving_default"]
+    serve = signatures["serving_default"]
+    ((_, inputs),) = (serve.structured_input_signature,)
+    assert list(inputs) == ["features"]
+    assert inputs["features"].shape.as_list() == [None, 12]
+    assert inputs["features"].dtype == tf.float32
+    assert list(serve.structured_outputs) == ["score"]
+    assert serve.structured_outputs["score"].shape.as_list() == [None, 1]
+    assert serve.structured_outputs["score"].dtype == tf.float32
+
+
+def test_healthy_windows_of_another_fleet_stay_below_the_alarm(trained, tmp_path):
+    lines = fleet.make_windows(150, 30, seed=3)
+    windows = read_windows(write_lines(tmp_path / "w.jsonl", lines), health.FIELDS)
+    score = trained.detector.score(windows.features)
+    assert np.sum(score >= 0.9) <= len(score) * 0.002
+    assert np.mean(score >= 0.6) <= 0.02
+    verdict = judge(windows, score, [])
+    assert verdict.false_alarms <= 1
+
+
+@pytest.mark.parametrize("kind", fleet.KINDS)
+def test_most_windows_of_a_fault_reach_the_alarm(trained, faulty, kind):
+    windows = faulty.windows
+    shown = np.zeros(len(windows), bool)
+    for label in faulty.labels:
+        if label.kind == kind:
+            # The first minute of a drift is nearly healthy.
+            late = windows.start_ms >= label.start_ms + fleet.WINDOW_MS
+            shown |= (windows.device == label.device) & late & (windows.end_ms <= label.end_ms)
+    score = trained.detector.score(windows.features[shown])
+    assert shown.sum() > 40
+    assert np.mean(score >= 0.9) >= 0.9
+
+
+def test_every_fault_raises_an_alarm_within_three_windows_and_no_other_device_does(trained, faulty):
+    score = trained.detector.score(faulty.windows.features)
+    verdict = judge(faulty.windows, score, faulty.labels)
+    assert verdict.found == len(faulty.labels) == 30
+    assert max(verdict.windows_to_alarm) <= 3
+    assert verdict.false_alarms == 0
+    assert verdict.auc > 0.95
+
+
+def test_a_value_beyond_anything_seen_scores_close_to_1(trained):
+    load = load_score(trained.folder)
+    usual = trained.windows.features[:1].repeat(4, axis=0)
+    usual[1, [0, 2, 3]] += 60.0
+    usual[2, 4:8] *= 50.0
+    usual[3, :] = 0.0
+    score = load(usual)
+    assert score[0] < 0.9
+    assert np.all(score[1:] > 0.95)
+    assert np.all(np.isfinite(score))
+
+
+def test_the_manifest_is_complete(trained):
+    manifest = read_manifest(trained.folder)
+    assert list(manifest) == [
+        "format_version",
+        "name",
+        "version",
+        "features",
+        "signature",
+        "outputs",
+        "scaling",
+        "metrics",
+        "alarm",
+        "data_digest",
+        "libraries",
+        "created",
+    ]
+    assert manifest["format_version"] == 1
+    assert (manifest["name"], manifest["version"]) == ("health", "1")
+    assert [feature["name"] for feature in manifest["features"]] == feature_names(health.FIELDS)
+    units = [feature["unit"] for feature in manifest["features"]]
+    assert units == ["degC"] * 4 + ["mm/s"] * 4 + ["A"] * 4
+    assert manifest["signature"] == {
+        "name": "serving_default",
+        "input": "features",
+        "output": "score",
+    }
+    assert manifest["outputs"] == ["score"]
+    assert manifest["scaling"] == "inside the SavedModel"
+    assert manifest["alarm"] == {"raise_above": 0.9, "clear_below": 0.6}
+    assert manifest["data_digest"] == trained.windows.digest
+    assert len(manifest["data_digest"]) == 64
+    assert manifest["libraries"] == {
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+    }
+    assert datetime.fromisoformat(manifest["created"]).utcoffset() == timedelta(0)
+    assert all(isinstance(value, float) for value in manifest["metrics"].values())
+    for metric in ("healthy_false_positive_rate", "distance_at_0.9", "synthetic_auc"):
+        assert metric in manifest["metrics"]
+
+
+def test_two_runs_with_one_seed_give_the_same_weights_byte_for_byte(trained, tmp_path):
+    again = tmp_path / "again"
+    command = [sys.executable, "-m", "tideflow_training", "health", "--out", str(again)]
+    command += ["--windows", str(trained.windows_file), "--seed", "1", "--epochs", "20"]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[1])
+    name = "variables/variables.data-00000-of-00001"
+    assert (again / name).read_bytes() == (trained.folder / name).read_bytes()
+    features = trained.windows.features
+    assert np.array_equal(load_score(again)(features), load_score(trained.folder)(features))
+    ours, theirs = read_manifest(trained.folder), read_manifest(again)
+    ours.pop("created"), theirs.pop("created")
+    assert json.dumps(ours) == json.dumps(theirs)
+
+
+def test_another_seed_gives_another_model(trained):
+    settings = dataclasses.replace(SETTINGS, seed=2, epochs=1)
+    other = health.train_health(trained.windows, settings)
+    features = trained.windows.features[:100]
+    assert not np.array_equal(other.score(features), trained.detector.score(features))
+
+
+def test_no_device_is_in_two_parts_of_the_split(trained):
+    split = health.split_by_device(trained.windows, seed=1)
+    parts = [set(part.device) for part in vars(split).values()]
+    assert [len(part) for part in parts] == [90, 15, 30, 15]
+    assert len(set.union(*parts)) == 150
+
+
+def test_a_split_needs_ten_devices(trained):
+    few = trained.windows.where(np.isin(trained.windows.device, ["d000001", "d000002"]))
+    with pytest.raises(health.TooFewWindowsError, match="windows of 2 devices, expected at least"):
+        health.train_health(few, SETTINGS)
+
+
+def test_a_folder_with_something_else_in_it_is_not_overwritten(trained, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ModelFolderError, match="not empty and holds no model"):
+        export(
+            trained.detector,
+            tmp_path,
+            name="health",
+            version="1",
+            fields=health.FIELDS,
+            units={},
+            data_digest="",
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
