@@ -12,6 +12,7 @@ use tideflow::cluster::{LogConfig, LogFormat, panic};
 use tideflow::core::{Ending, Stop, current_operator};
 use tideflow_demo::Screen;
 use tideflow_demo::fleet::{FleetOptions, HealthyWindows, run, troubled_fleet, write_windows};
+use tideflow_demo::real::{self, Recording, read_nab, read_skab, write_training};
 
 /// From the first Ctrl-C to the end of the process.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
@@ -33,6 +34,10 @@ enum Command {
     Run(Run),
     /// Write the windows of a healthy fleet as JSON lines, to train the model on.
     Windows(Windows),
+    /// Replay recorded machines and hold alarms against labelled anomalies.
+    Real(Real),
+    /// Write the windows that the recorded machines' models may learn from.
+    RealWindows(RealWindows),
 }
 
 #[derive(Args)]
@@ -76,11 +81,57 @@ struct Windows {
     seed: u64,
 }
 
+#[derive(Args)]
+struct Recorded {
+    /// A folder with NAB's two temperature series and `windows.json`.
+    #[arg(long)]
+    nab: PathBuf,
+    /// A folder with SKAB's experiments in `other/`.
+    #[arg(long)]
+    skab: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Real {
+    #[command(flatten)]
+    recorded: Recorded,
+    /// A recording's model, `NAME=FOLDER`; once for each.
+    #[arg(long)]
+    model: Vec<String>,
+    /// The folder for what the plots show.
+    #[arg(long)]
+    out: PathBuf,
+    /// Kafka brokers to use, `host:port`, in place of one in this process.
+    #[arg(long)]
+    brokers: Option<String>,
+}
+
+#[derive(Args)]
+struct RealWindows {
+    #[command(flatten)]
+    recorded: Recorded,
+    /// The folder to write to.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+impl Recorded {
+    fn read(&self) -> anyhow::Result<Vec<Recording>> {
+        let mut recordings = read_nab(&self.nab)?;
+        if let Some(folder) = &self.skab {
+            recordings.extend(read_skab(folder)?);
+        }
+        Ok(recordings)
+    }
+}
+
 fn main() -> ExitCode {
     panic::install(current_operator);
     let outcome = match Cli::parse().command {
         Command::Run(options) => run_fleet(options),
         Command::Windows(options) => windows(options),
+        Command::Real(options) => replay(options),
+        Command::RealWindows(options) => real_windows(options),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -113,5 +164,24 @@ fn windows(options: Windows) -> anyhow::Result<bool> {
     let Windows { out, devices, minutes, seed } = options;
     let count = write_windows(&HealthyWindows { devices, minutes, seed }, &out)?;
     println!("{count} healthy windows of {devices} devices in {}", out.display());
+    Ok(true)
+}
+
+fn replay(options: Real) -> anyhow::Result<bool> {
+    logs::install(&LogConfig { level: "warn".into(), format: LogFormat::Text })?;
+    let Real { recorded, model, out, brokers } = options;
+    let pair = |text: &String| {
+        let (name, folder) = text.split_once('=')?;
+        Some((name.to_string(), folder.to_string()))
+    };
+    let models: Option<_> = model.iter().map(pair).collect();
+    let models = models.context("`--model` is not `NAME=FOLDER`")?;
+    let recordings = recorded.read()?;
+    real::run(&recordings, &models, brokers.as_deref(), &out, &mut Screen::stdout())?;
+    Ok(true)
+}
+
+fn real_windows(options: RealWindows) -> anyhow::Result<bool> {
+    write_training(&options.recorded.read()?, &options.out)?;
     Ok(true)
 }

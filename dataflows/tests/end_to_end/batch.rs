@@ -1,6 +1,7 @@
 //! A batch over a million readings, on one process and on two.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::time::Instant;
@@ -10,7 +11,7 @@ use tideflow::core::kafka::testing::TestBroker;
 use crate::fleet::Fleet;
 use crate::program::{Running, device_health};
 use crate::python::{model, python};
-use crate::topics::{Sent, Topics, dump};
+use crate::topics::{Input, Sent, Topics, dump};
 
 const OUTPUTS: usize = 8;
 /// `raise_above`, `clear_below`, `windows_min`: so that many devices have alarms that come and go.
@@ -28,16 +29,39 @@ pub fn hostfile(folder: &Path, processes: usize) -> String {
     path.to_str().expect("plain").to_owned()
 }
 
+/// Writes readings to a file, one a line.
+pub fn copy<'a>(path: &Path, inputs: impl IntoIterator<Item = &'a Input>) {
+    let mut file = Copy::new(path);
+    inputs.into_iter().for_each(|input| file.add(input));
+}
+
 /// Sends the fleet's readings, and writes them to a file too.
-fn send(fleet: &Fleet, topics: &Topics, copy: &Path) {
-    let file = std::fs::File::create(copy).expect("the folder is ours");
-    let mut file = std::io::BufWriter::with_capacity(1 << 20, file);
-    topics.send(fleet.inputs().inspect(|input| {
-        let value = input.value.iter().flatten();
-        let line: Vec<u8> = value.map(|b| if *b == b'\n' { b' ' } else { *b }).collect();
-        file.write_all(&line).and_then(|()| file.write_all(b"\n")).expect("the disk has room");
-    }));
-    file.flush().expect("the disk has room");
+pub fn keep(fleet: &Fleet, topics: &Topics, path: &Path) {
+    let mut file = Copy::new(path);
+    topics.send(fleet.inputs().inspect(|input| file.add(input)));
+}
+
+/// Readings on disk; dropped, it is whole.
+struct Copy(BufWriter<File>);
+
+impl Copy {
+    fn new(path: &Path) -> Copy {
+        Copy(BufWriter::with_capacity(1 << 20, File::create(path).expect("the folder is ours")))
+    }
+
+    fn add(&mut self, input: &Input) {
+        let mut line = input.value.clone().unwrap_or_default();
+        // JSON allows a line's end wherever it allows a space.
+        line.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b' ');
+        line.push(b'\n');
+        self.0.write_all(&line).expect("the disk has room");
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        self.0.flush().expect("the disk has room");
+    }
 }
 
 /// Runs the batch with `flags` for each process: all of them end by themselves and well.
@@ -87,7 +111,7 @@ fn oracle_a_million_readings_give_the_windows_and_scores_recomputed_on_one_proce
     let folder = tempfile::tempdir().expect("a folder for a while");
     let file = |name: &str| folder.path().join(name);
     let since = Instant::now();
-    send(&fleet, &one, &file("readings"));
+    keep(&fleet, &one, &file("readings"));
     println!("sent: {:?}", since.elapsed());
 
     run(&one, &[&["--workers.threads=2"]]);

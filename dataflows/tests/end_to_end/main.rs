@@ -6,8 +6,11 @@
 
 mod batch;
 mod fleet;
+mod outages;
+mod panics;
 mod program;
 mod python;
 mod refused;
 mod rejects;
+mod running;
 mod topics;

@@ -133,7 +133,7 @@ impl Running {
     }
 
     /// The metrics as soon as they are as wanted.
-    pub fn wait_until(&self, what: &str, wanted: impl Fn(&Metrics) -> bool) -> Metrics {
+    pub fn wait_until(&self, what: &str, mut wanted: impl FnMut(&Metrics) -> bool) -> Metrics {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let metrics = self.metrics();

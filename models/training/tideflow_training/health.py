@@ -51,7 +51,7 @@ def split_by_device(windows: Windows, seed: int) -> Split:
 
 
 def train_health(windows: Windows, settings: Settings) -> Detector:
-    """Trains on healthy windows of the three fields; a fault among them teaches that it is usual."""
+    """Trains on healthy windows of the three fields; a fault among them becomes a usual thing."""
     split = split_by_device(windows, settings.seed)
     member = train_member(split.train.features, settings, split.validation.features)
     calibration = run(member.distance, split.calibration.features)[:, 0]

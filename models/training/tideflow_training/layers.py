@@ -1,6 +1,8 @@
 """The fixed parts of a model: everything between raw statistics and score that is not trained.
 
 Each layer holds what it was fitted to as constants, so they are part of the SavedModel's graph.
+Constants multiply and never divide, and none is added to a sum: TensorFlow rearranges both when it
+optimises a graph, and a saved model would then round other than the model it was saved from.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ class Shape(keras.layers.Layer):
         fields = len(self.floor)
         mean, std, low, high = ops.unstack(ops.reshape(features, (-1, fields, 4)), axis=2)
         spread = ops.log(ops.maximum(std, 0.0) + self.floor)
-        skew = (low + high - 2.0 * mean) / (high - low + self.floor)
+        skew = ((high - mean) - (mean - low)) / ops.maximum(high - low, self.floor)
         return ops.concatenate([mean, spread, ops.clip(skew, -1.0, 1.0)], axis=1)
 
     @staticmethod
@@ -57,10 +59,10 @@ class Standardize(keras.layers.Layer):
     def __init__(self, mean: np.ndarray, scale: np.ndarray, **kwargs):
         super().__init__(**kwargs)
         self.mean = np.asarray(mean, np.float32)
-        self.scale = np.asarray(scale, np.float32)
+        self.factor = np.asarray(1.0 / scale, np.float32)
 
     def call(self, columns):
-        return (columns - self.mean) / self.scale
+        return (columns - self.mean) * self.factor
 
     @classmethod
     def of(cls, columns: np.ndarray) -> Standardize:
@@ -89,7 +91,7 @@ class Distance(keras.layers.Layer):
         residual = ops.matmul(columns - reconstruction, self.residual_white)
         square = ops.sum(ops.square(code), axis=1) + ops.sum(ops.square(residual), axis=1)
         degrees = self.code_white.shape[1] + self.residual_white.shape[1]
-        return ops.expand_dims(ops.power(square / degrees + 1e-9, 1.0 / 3.0), axis=1)
+        return ops.expand_dims(ops.power(square * (1.0 / degrees) + 1e-9, 1.0 / 3.0), axis=1)
 
     @classmethod
     def of(cls, columns: np.ndarray, code: np.ndarray, reconstruction: np.ndarray) -> Distance:
@@ -133,7 +135,7 @@ class Score(keras.layers.Layer):
             slope = float(self.scores[i] - self.scores[i - 1]) / (high - low)
             score = score + slope * (ops.clip(distance, low, high) - low)
         last, room = float(self.distances[-1]), 1.0 - float(self.scores[-1])
-        beyond = ops.maximum(distance - last, 0.0) / last
+        beyond = ops.maximum(distance - last, 0.0) * (1.0 / last)
         return ops.clip(score + room * (1.0 - ops.exp(-beyond)), 0.0, 1.0)
 
     @classmethod

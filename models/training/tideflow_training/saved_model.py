@@ -1,4 +1,4 @@
-"""The SavedModel and the manifest beside it: what the graph needs to call a model, and only that."""
+"""The SavedModel and the manifest beside it: all that the graph needs to call a model."""
 
 from __future__ import annotations
 
@@ -49,15 +49,8 @@ def export(
     shutil.rmtree(partial, ignore_errors=True)
     partial.parent.mkdir(parents=True, exist_ok=True)
 
-    width = 4 * len(fields)
-    archive = keras.export.ExportArchive()
-    archive.track(detector.model)
-    archive.add_endpoint(
-        SIGNATURE,
-        lambda features: {OUTPUT: detector.model(features)[OUTPUT]},
-        input_signature=[tf.TensorSpec((None, width), tf.float32, name=INPUT)],
-    )
-    archive.write_out(str(partial), verbose=False)
+    served = _Served(detector.model, width=4 * len(fields))
+    tf.saved_model.save(served, str(partial), signatures={SIGNATURE: served.score})
     manifest = {
         "format_version": FORMAT_VERSION,
         "name": name,
@@ -99,16 +92,17 @@ def read_manifest(folder: Path | str) -> dict:
 def load_score(folder: Path | str):
     """The model in `folder` as a function from features [n, width] to scores [n]."""
     try:
-        serve = tf.saved_model.load(str(folder)).signatures[SIGNATURE]
-    except (OSError, KeyError) as error:
+        loaded = tf.saved_model.load(str(folder))
+    except OSError as error:
         raise ModelFolderError(f"no model in `{folder}`: {error}") from error
+    if SIGNATURE not in loaded.signatures:
+        raise ModelFolderError(f"the model in `{folder}` has no signature `{SIGNATURE}`")
 
     def score(features: np.ndarray) -> np.ndarray:
         given = tf.constant(np.asarray(features, np.float32))
-        return serve(**{INPUT: given})[OUTPUT].numpy()[:, 0]
+        # A signature alone does not keep the weights it needs.
+        return loaded.signatures[SIGNATURE](**{INPUT: given})[OUTPUT].numpy()[:, 0]
 
-    # The signature lives as long as the model it belongs to.
-    score.signature = serve
     return score
 
 
@@ -116,6 +110,23 @@ def fields_of(manifest: dict) -> tuple[str, ...]:
     """The fields behind a manifest's features, in their order."""
     names = [feature["name"] for feature in manifest["features"]]
     return tuple(dict.fromkeys(name.rsplit(".", 1)[0] for name in names))
+
+
+class _Served(tf.Module):
+    """What is saved: the weights in the model's own order, and one function.
+
+    Keras' own export saves its layers too, and its list of variables in an order that changes
+    from run to run.
+    """
+
+    def __init__(self, model: keras.Model, width: int):
+        super().__init__()
+        self.weights = [weight.value for weight in model.trainable_weights]
+        signature = [tf.TensorSpec((None, width), tf.float32, name=INPUT)]
+        self.score = tf.function(
+            lambda features: {OUTPUT: model(features, training=False)[OUTPUT]},
+            input_signature=signature,
+        )
 
 
 def _holds_something(folder: Path) -> bool:

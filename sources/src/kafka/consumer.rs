@@ -110,6 +110,8 @@ pub struct BatchConsumer {
     // Before `wake`, and both after the queues' end in `drop`: the callbacks point to `wake`.
     consumer: BaseConsumer<ClientLog>,
     wake: Box<Wake>,
+    /// A connection was lost since [`BatchConsumer::lost_connection`] was asked last.
+    lost: AtomicBool,
 }
 
 struct Wake {
@@ -164,6 +166,7 @@ impl BatchConsumer {
             batch: Vec::new(),
             consumer,
             wake: Box::new(Wake { events: AtomicBool::new(true), wake: None }),
+            lost: AtomicBool::new(false),
         };
         made.listen(None);
         // What was said before the queues were parted lies in the wrong one.

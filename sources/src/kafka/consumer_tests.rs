@@ -238,9 +238,26 @@ fn a_paused_partition_goes_on_without_loss_or_repetition() {
     let stopped_at = reader.counts()[&0];
     reader.read_until(|all, _| all.get(&1).is_some_and(|seen| seen.records.len() == 20_000));
     assert_eq!(reader.counts()[&0], stopped_at);
-    reader.consumer.resume(&[0]).unwrap();
+    reader.consumer.resume(&[(0, stopped_at as i64)]).unwrap();
     reader.read_until(|all, _| all[&0].records.len() >= 20_000);
     (0..2).for_each(|partition| assert_whole(&reader.all, partition, 20_000));
+}
+
+#[test]
+fn a_partition_paused_at_its_end_goes_on_at_its_end() {
+    let broker = TestBroker::shared();
+    let topic = broker.topic("pause-end", 1);
+    fill(&broker.config(), &topic, 0..1, 0..100);
+    let mut reader = Reader::new(consumer(&broker.config(), &topic));
+    reader.consumer.assign(&[(0, 0)]).unwrap();
+    reader.read_until(|all, _| all.get(&0).is_some_and(|seen| !seen.ends.is_empty()));
+    reader.consumer.pause(&[0]).unwrap();
+    reader.consumer.resume(&[(0, 100)]).unwrap();
+    // Read as far as before: it tells its end again, and what comes later is read.
+    reader.read_until(|all, _| all[&0].ends.len() >= 2);
+    fill(&broker.config(), &topic, 0..1, 100..200);
+    reader.read_until(|all, _| all[&0].records.len() >= 200);
+    assert_whole(&reader.all, 0, 200);
 }
 
 #[test]

@@ -55,6 +55,19 @@ struct Partition {
 }
 
 impl Partition {
+    /// Takes note that the record before `next` was read.
+    #[inline]
+    fn read_to(&mut self, next: i64) {
+        self.next = next;
+        self.not_at_end();
+    }
+
+    /// There may be more: it holds time back until it was quiet at its end anew.
+    #[inline]
+    fn not_at_end(&mut self) {
+        (self.at_end, self.at_end_since) = (false, None);
+    }
+
     fn ended(&self) -> bool {
         self.end.is_some_and(|end| self.next >= end)
     }
@@ -64,7 +77,6 @@ impl Partition {
             return PartState::Ended;
         }
         if !self.at_end {
-            self.at_end_since = None;
             return PartState::Active;
         }
         let since = *self.at_end_since.get_or_insert(wall_ms);
@@ -148,12 +160,30 @@ impl<D: Event + ExchangeData + Clone> KafkaReader<D> {
     }
 }
 
+impl<D: Event> KafkaReader<D> {
+    /// While a broker is away its partitions may grow unseen: none of them counts as idle until a
+    /// broker has told its end again.
+    fn doubt_ends(&mut self) {
+        let fold = &mut self.fold;
+        fold.partitions.iter_mut().flatten().for_each(Partition::not_at_end);
+        let numbered = fold.partitions.iter().enumerate();
+        // A paused one will tell its end when it goes on.
+        let reading = numbered.filter_map(|(n, p)| Some((n, p.as_ref().filter(|p| !p.paused)?)));
+        let reading: Vec<_> = reading.map(|(n, p)| (n as i32, p.next)).collect();
+        if !reading.is_empty()
+            && let Err(error) = self.consumer.ask_for_ends(&reading)
+        {
+            fold.fail(error);
+        }
+    }
+}
+
 /// Which own partitions to hold back and which to let go, now that the graph is at `watermark`.
 fn hold_back(
     partitions: &mut [Option<Partition>],
     watermark: EventTime,
     max_ahead: Duration,
-) -> (Vec<i32>, Vec<i32>) {
+) -> (Vec<i32>, Vec<(i32, i64)>) {
     let (mut pause, mut resume) = (Vec::new(), Vec::new());
     for (number, partition) in partitions.iter_mut().enumerate() {
         let Some(p) = partition else { continue };
@@ -162,7 +192,7 @@ fn hold_back(
         let ahead = p.watermark.value() > watermark.plus(limit);
         if ahead != p.paused {
             p.paused = ahead;
-            if ahead { &mut pause } else { &mut resume }.push(number as i32);
+            if ahead { pause.push(number as i32) } else { resume.push((number as i32, p.next)) }
         }
     }
     (pause, resume)
@@ -227,6 +257,9 @@ impl<D: Event + ExchangeData + Clone> Source for KafkaReader<D> {
             Polled::Eof { partition, offset } => fold.end(partition, offset),
             Polled::Error { error, .. } => fold.fail(error),
         });
+        if self.consumer.lost_connection() {
+            self.doubt_ends();
+        }
         found == Batch::<D>::RECORDS
     }
 
@@ -253,15 +286,14 @@ impl<D: Event + ExchangeData + Clone> Source for KafkaReader<D> {
         }
         let max_ahead = ms(self.fold.config.max_ahead_ms);
         let (pause, resume) = hold_back(&mut self.fold.partitions, watermark, max_ahead);
-        for (numbers, done) in [
-            (&pause, if pause.is_empty() { Ok(()) } else { self.consumer.pause(&pause) }),
-            (&resume, if resume.is_empty() { Ok(()) } else { self.consumer.resume(&resume) }),
-        ] {
-            match done {
-                Ok(()) if numbers.is_empty() => {}
-                Ok(()) => tracing::debug!(partitions = ?numbers, "held back or let go"),
-                Err(error) => self.fold.fail(error),
-            }
+        if pause.is_empty() && resume.is_empty() {
+            return;
+        }
+        tracing::debug!(?pause, ?resume, "partitions held back and let go");
+        let held = if pause.is_empty() { Ok(()) } else { self.consumer.pause(&pause) };
+        let let_go = if resume.is_empty() { Ok(()) } else { self.consumer.resume(&resume) };
+        if let Err(error) = held.and(let_go) {
+            self.fold.fail(error);
         }
     }
 }
@@ -296,8 +328,7 @@ impl<D: Event> Fold<D> {
         if partition.ended() {
             return;
         }
-        partition.next = message.offset + 1;
-        partition.at_end = false;
+        partition.read_to(message.offset + 1);
         let payload = message.payload.unwrap_or_default();
         batch.bytes += payload.len() + message.key.map_or(0, <[u8]>::len);
         let decoded = (self.decode)(payload).and_then(|record| {
@@ -380,22 +411,28 @@ mod tests {
         let mut ask = |watermark| hold_back(&mut partitions, EventTime(watermark), ms(5_000));
         assert_eq!(ask(1_000), (vec![2], vec![]));
         assert_eq!(ask(5_000), (vec![], vec![]));
-        assert_eq!(ask(7_000), (vec![], vec![2]));
+        assert_eq!(ask(7_000), (vec![], vec![(2, 0)]));
         assert_eq!(ask(EventTime::MAX.0), (vec![], vec![]));
     }
 
     #[test]
     fn a_partition_is_idle_only_after_it_was_quiet_at_its_end() {
         let mut p = at(0).expect("made");
-        let mut ask = |at_end, wall| {
-            p.at_end = at_end;
+        let mut ask = |read: bool, at_end: bool, wall| {
+            if read {
+                p.read_to(1);
+            }
+            p.at_end |= at_end;
             p.state(wall, ms(100))
         };
-        assert_eq!(ask(false, 0), PartState::Active);
-        assert_eq!(ask(true, 1_000), PartState::Active);
-        assert_eq!(ask(true, 1_099), PartState::Active);
-        assert_eq!(ask(true, 1_100), PartState::Idle);
-        assert_eq!(ask(false, 1_200), PartState::Active);
-        assert_eq!(ask(true, 1_300), PartState::Active);
+        assert_eq!(ask(true, false, 0), PartState::Active);
+        assert_eq!(ask(false, true, 1_000), PartState::Active);
+        assert_eq!(ask(false, false, 1_099), PartState::Active);
+        assert_eq!(ask(false, false, 1_100), PartState::Idle);
+        // Between two cuts it was read to its end again: it was not quiet.
+        assert_eq!(ask(true, true, 1_200), PartState::Active);
+        assert_eq!(ask(false, true, 1_299), PartState::Active);
+        assert_eq!(ask(false, true, 1_300), PartState::Idle);
+        assert_eq!(ask(true, false, 1_400), PartState::Active);
     }
 }

@@ -1,5 +1,7 @@
 //! Which of librdkafka's errors end reading. The others it mends itself: they are only logged.
 
+use std::sync::atomic::Ordering;
+
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::Consumer;
@@ -10,6 +12,12 @@ use tideflow_core::kafka::KafkaError;
 use super::BatchConsumer;
 
 impl BatchConsumer {
+    /// Whether a connection to a broker was lost since this was asked last. The end of a partition
+    /// may have moved unseen since: [`BatchConsumer::ask_for_ends`].
+    pub fn lost_connection(&mut self) -> bool {
+        std::mem::take(self.lost.get_mut())
+    }
+
     /// The error of one partition, or `None` where reading goes on.
     pub(super) fn failure(
         &self,
@@ -50,6 +58,10 @@ impl BatchConsumer {
         reason: String,
         fatal: bool,
     ) -> Option<KafkaError> {
+        use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure, OperationTimedOut};
+        if matches!(code, AllBrokersDown | BrokerTransportFailure | OperationTimedOut) {
+            self.lost.store(true, Ordering::Relaxed);
+        }
         let log = self.consumer.context();
         log.note(code, &reason);
         if let Some(reason) = log.refused_login() {

@@ -126,16 +126,26 @@ impl BatchConsumer {
         self.consumer.incremental_assign(&list).map_err(|error| self.failed("assigning", &error))
     }
 
-    /// Stops fetching these partitions; nothing of them comes out of the next poll.
+    /// Stops reading these partitions; nothing of them comes out of the next poll.
+    ///
+    /// Not librdkafka's own pause: after a partition's end was told, that goes on one offset too far,
+    /// because a batch counts the end as a record.
     pub fn pause(&mut self, partitions: &[i32]) -> Result<(), KafkaError> {
         let list = self.list(&anywhere(partitions))?;
-        self.consumer.pause(&list).map_err(|error| self.failed("pausing", &error))
+        self.consumer.incremental_unassign(&list).map_err(|error| self.failed("pausing", &error))
     }
 
-    /// Goes on with paused partitions, behind the last record handed over.
-    pub fn resume(&mut self, partitions: &[i32]) -> Result<(), KafkaError> {
-        let list = self.list(&anywhere(partitions))?;
-        self.consumer.resume(&list).map_err(|error| self.failed("resuming", &error))
+    /// Goes on with paused partitions, each from an offset.
+    pub fn resume(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError> {
+        self.incremental_assign(positions)
+    }
+
+    /// Tells the end of these partitions anew once a broker has answered for it: otherwise it is told
+    /// once. Reads on from the offsets given; what was fetched ahead of them is fetched again.
+    pub fn ask_for_ends(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError> {
+        let partitions: Vec<i32> = positions.iter().map(|(partition, _)| *partition).collect();
+        self.pause(&partitions)?;
+        self.resume(positions)
     }
 
     /// How many offsets lie between `position` and the partition's end, as of the last fetch.

@@ -1,0 +1,73 @@
+//! A broker that goes away while a graph runs.
+
+use tideflow::core::kafka::testing::TestBroker;
+
+use crate::batch::copy;
+use crate::fleet::{Fleet, START, at};
+use crate::program::{Running, device_health};
+use crate::python::{model, python};
+use crate::topics::{Topics, dump};
+
+const FLEET: Fleet =
+    Fleet { devices: 200, readings: 120_000, span_ms: 30 * 60_000, partitions: 4 };
+
+#[test]
+fn fault_a_broker_killed_while_the_graph_is_busy_is_waited_for_and_nothing_is_lost() {
+    let mut broker = TestBroker::start();
+    let topics = Topics::new(&broker, FLEET.partitions, 3);
+    let folder = tempfile::tempdir().expect("a folder for a while");
+    let file = |name: &str| folder.path().join(name);
+    let inputs: Vec<_> = FLEET.inputs().collect();
+    copy(&file("readings"), &inputs);
+    let (first, second) = inputs.split_at(inputs.len() / 2);
+    topics.send(first.iter().cloned());
+
+    let mut graph = device_health("run", &topics, &model("health"));
+    let graph = Running::start(graph.args(["--workers.threads=2", "--run.on_stop=drain"]));
+    let windowed = |n: usize| {
+        let what = format!("{n} read");
+        graph.wait_until(&what, |m| m.sum("tideflow_windowed_total", &[]) >= n as f64)
+    };
+    windowed(1);
+    broker.kill();
+    graph.wait_for("librdkafka");
+    broker.start_again();
+    topics.send(second.iter().cloned());
+    windowed(inputs.len());
+    graph.signal("TERM");
+    let ended = graph.end();
+    assert_eq!(ended.code, 0, "{}", ended.err);
+
+    dump(&file("windows"), &topics.read(&topics.windows));
+    python("recompute.py", &[&file("readings"), &file("windows"), "3".as_ref()]);
+    let found = [&topics.late, &topics.rejects].map(|topic| topics.read(topic).len());
+    assert_eq!(found, [0, 0], "late and rejected");
+}
+
+#[test]
+fn fault_a_stop_without_a_broker_ends_at_once_by_a_second_signal_and_in_time_without() {
+    let broker = TestBroker::start();
+    let topics = Topics::new(&broker, 1, 1);
+    topics.send([at(0, "d", START)]);
+    let start = |flags: &[&str]| {
+        let mut command = device_health("run", &topics, &model("health"));
+        let graph = Running::start(command.arg("--run.on_stop=drain").args(flags));
+        graph.wait_until("read", |m| m.sum("tideflow_windowed_total", &[]) == 1.0);
+        graph
+    };
+    let (twice, once) = (start(&[]), start(&["--run.stop_timeout_ms=1500"]));
+    broker.kill();
+
+    twice.signal("TERM");
+    twice.wait_for("stopping, a second signal leaves at once");
+    twice.signal("INT");
+    let ended = twice.end();
+    assert_eq!(ended.code, 130, "{}", ended.err);
+    let words = "tideflow: SIGINT while stopping, leaving at once\n";
+    assert!(ended.err.ends_with(words), "{}", ended.err);
+
+    once.signal("TERM");
+    let ended = once.end();
+    assert_eq!(ended.code, 1, "{}", ended.err);
+    assert!(ended.err.contains("tideflow: not stopped after 1500 ms"), "{}", ended.err);
+}

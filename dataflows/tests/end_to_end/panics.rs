@@ -1,0 +1,52 @@
+//! A mistake in an operator: the whole job ends, and says where.
+
+use std::path::PathBuf;
+
+use crate::batch::hostfile;
+use crate::program::{Ended, Running, of, run};
+
+/// The example `panics`, which `cargo test` builds beside the tests.
+fn example() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a file");
+    let path = test.ancestors().nth(2).expect("in deps").join("examples/panics");
+    let build = "run `cargo build -p tideflow-dataflows --examples`";
+    assert!(path.exists(), "{} is missing, {build}", path.display());
+    path
+}
+
+/// The process said which operator it was, in plain words and in its log.
+fn assert_named(ended: &Ended, operator: &str, message: &str) {
+    assert_eq!(ended.code, 70, "{}", ended.err);
+    let plain = ended.err.lines().find(|l| l.starts_with("tideflow: ")).unwrap_or_default();
+    let words = format!("tideflow: panic in operator `{operator}` (thread ");
+    assert!(plain.starts_with(&words) && plain.contains(message), "{}", ended.err);
+    assert!(plain.contains("panics.rs:"), "{}", ended.err);
+    let logged = ended.err.lines().find(|l| l.contains(" ERROR ")).unwrap_or_default();
+    assert!(logged.contains(message) && logged.contains(operator), "{}", ended.err);
+}
+
+#[test]
+fn fault_a_panic_in_an_operator_or_its_thread_ends_the_process_with_the_operators_name() {
+    for (place, message) in [("windows", "nobody thought of this"), ("scores", "no score today")] {
+        for threads in ["1", "3"] {
+            let flags = ["run", "--workers.threads", threads, "--panics.place", place];
+            assert_named(&run(&mut of(&example(), &flags)), place, message);
+        }
+    }
+    assert_eq!(run(&mut of(&example(), &["run", "--workers.threads=3"])).code, 0);
+}
+
+#[test]
+fn fault_a_panic_in_one_process_ends_the_other_too() {
+    let folder = tempfile::tempdir().expect("a folder for a while");
+    let hosts = format!("--workers.hostfile={}", hostfile(folder.path(), 2));
+    let processes = ["0", "1"].map(|process| {
+        let mut command = of(&example(), &["run", &hosts, "--panics.place=windows"]);
+        Running::start(command.args(["--workers.process", process]))
+    });
+    let ended = processes.map(Running::end);
+    // One of the two has the key; the other sees that its peer is gone.
+    let named = ended.iter().find(|e| e.err.contains("in operator `windows`"));
+    assert_named(named.expect("one of the two says so"), "windows", "nobody thought of this");
+    assert!(ended.iter().all(|e| e.code != 0), "{ended:?}");
+}
