@@ -24,7 +24,7 @@ trap 'exit 143' TERM
 
 # Adds up what the test programs say of themselves.
 summary() {
-    cat "$work"/*.log 2> /dev/null | awk '
+    [ ! -f "$work/tests.log" ] || awk '
         # cargo: test result: ok. 3 passed; 0 failed; 1 ignored; ...
         /^test result: / { for (i = 2; i <= NF; i++) count[$i] += $(i - 1) }
         # pytest: 41 passed, 1 failed in 3.21s
@@ -35,11 +35,7 @@ summary() {
             ignored = of("ignored") + of("skipped")
             if (ignored) printf ", %d ignored", ignored
             printf "\n"
-        }'
-}
-
-training_tests() {
-    (cd models/training && ../../.tideflow/venv/bin/python -m pytest -q) 2>&1 | tee "$work/python.log"
+        }' "$work/tests.log"
 }
 
 start_kafka() {
@@ -50,13 +46,12 @@ start_kafka() {
     export TIDEFLOW_TEST_BROKERS=${line#BROKERS=}
 }
 
-rust_tests() {
-    cargo test --locked --workspace --all-features --no-fail-fast 2>&1 | tee "$work/rust.log"
-}
+tests=(cargo test --locked --workspace --all-features)
 
 step 'set-up' scripts/setup.sh
 scripts/lint.sh
-step 'training package' training_tests
-step 'build the tests' cargo test --locked --workspace --all-features --no-run
+step 'build the tests' "${tests[@]}" --no-run
 step 'start Kafka' start_kafka
-step 'tests' rust_tests
+step_log=$work/tests.log
+step 'training package' .tideflow/venv/bin/python -m pytest -q models/training
+step 'tests' "${tests[@]}" --no-fail-fast

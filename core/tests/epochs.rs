@@ -132,10 +132,16 @@ fn run(
     sink: Gated,
 ) -> Result<(), RunError> {
     let config = timely::Config::process(workers);
-    execute(config, job, Box::new(log), |_| (), move |flow: &Flow<'_>| {
-        let (items, _) = flow.source("numbers", numbers.clone())?;
-        flow.sink("out", items, sink.clone())
-    })
+    execute(
+        config,
+        job,
+        Box::new(log),
+        |_| (),
+        move |flow: &Flow<'_>| {
+            let (items, _) = flow.source("numbers", numbers.clone())?;
+            flow.sink("out", items, sink.clone())
+        },
+    )
 }
 
 fn wait_for(what: &str, condition: impl Fn() -> bool) {

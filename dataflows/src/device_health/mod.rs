@@ -22,7 +22,8 @@ pub fn device_health(flow: &Flow<'_>, config: &DeviceHealth) -> Result<(), Build
         .key_by(|r: &Reading| &r.device)
         .tumbling_window::<_, ReadingStats>("windows", config.window.tumbling())?;
 
-    let health = windows.on_time.clone().infer("health", &config.model.path, config.model.calls())?;
+    let health =
+        windows.on_time.clone().infer("health", &config.model.path, config.model.calls())?;
     let alarms = health.scored.clone().alarm("unhealthy", config.alarm.hysteresis())?;
 
     let topics = &config.topics;

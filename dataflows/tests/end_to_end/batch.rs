@@ -105,8 +105,7 @@ fn results(topics: &Topics) -> [Vec<Sent>; 3] {
 #[test]
 fn oracle_a_million_readings_give_the_windows_and_scores_recomputed_on_one_process_and_on_two() {
     let broker = TestBroker::shared();
-    let fleet =
-        Fleet { devices: 1_000, readings: 1_000_000, span_ms: 40 * 60_000, partitions: 4 };
+    let fleet = Fleet { devices: 1_000, readings: 1_000_000, span_ms: 40 * 60_000, partitions: 4 };
     let one = Topics::new(broker, fleet.partitions, OUTPUTS);
     let folder = tempfile::tempdir().expect("a folder for a while");
     let file = |name: &str| folder.path().join(name);

@@ -8,8 +8,7 @@ use crate::program::{Running, device_health};
 use crate::python::{model, python};
 use crate::topics::{Topics, dump};
 
-const FLEET: Fleet =
-    Fleet { devices: 200, readings: 120_000, span_ms: 30 * 60_000, partitions: 4 };
+const FLEET: Fleet = Fleet { devices: 200, readings: 120_000, span_ms: 30 * 60_000, partitions: 4 };
 
 #[test]
 fn fault_a_broker_killed_while_the_graph_is_busy_is_waited_for_and_nothing_is_lost() {

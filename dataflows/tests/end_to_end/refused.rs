@@ -153,8 +153,14 @@ fn fault_a_model_that_does_not_fit_is_refused_with_expected_and_found() {
 fn fault_an_option_that_librdkafka_gets_from_us_is_refused() {
     let topics = nowhere();
     for (flag, words) in [
-        ("--kafka.options.enable.idempotence=false", "`options` must not set `enable.idempotence`: "),
-        ("--kafka.options.auto.offset.reset=latest", "`options` must not set `auto.offset.reset`: "),
+        (
+            "--kafka.options.enable.idempotence=false",
+            "`options` must not set `enable.idempotence`: ",
+        ),
+        (
+            "--kafka.options.auto.offset.reset=latest",
+            "`options` must not set `auto.offset.reset`: ",
+        ),
         ("--kafka.options.no.such.option=1", "librdkafka refuses `no.such.option`: "),
         ("--kafka.security=sasl_tls", "`sasl_username` is not set, expected a value"),
     ] {
@@ -186,7 +192,10 @@ fn fault_an_unknown_key_is_refused_with_the_nearest_valid_one() {
     let file = folder.path().join("health.toml");
     std::fs::write(&file, "[window]\nlenght_ms = 1000\n").expect("the folder is ours");
     let file = file.to_str().expect("plain");
-    refused(&mut bare(&["run", "--config", file]), ":2: unknown key `window.lenght_ms`, did you mean `window.length_ms`?");
+    refused(
+        &mut bare(&["run", "--config", file]),
+        ":2: unknown key `window.lenght_ms`, did you mean `window.length_ms`?",
+    );
 
     let words = "`alarm.raise_above` is `high`, expected a number";
     refused(&mut bare(&["run", "--alarm.raise_above=high"]), words);

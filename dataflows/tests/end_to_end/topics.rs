@@ -206,7 +206,8 @@ fn read_until(kafka: &KafkaConfig, topic: &str, count: Option<usize>) -> Vec<Sen
 pub fn dump(path: &Path, records: &[Sent]) {
     let file = std::fs::File::create(path).expect("the folder is ours");
     let mut file = std::io::BufWriter::new(file);
-    let text = |bytes: &Option<Vec<u8>>| bytes.as_deref().map(|b| String::from_utf8_lossy(b).into_owned());
+    let text =
+        |bytes: &Option<Vec<u8>>| bytes.as_deref().map(|b| String::from_utf8_lossy(b).into_owned());
     for sent in records {
         let line = serde_json::json!({
             "partition": sent.partition, "key": text(&sent.key), "value": text(&sent.value),

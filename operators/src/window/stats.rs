@@ -134,10 +134,8 @@ impl Stats {
         let Total { count, min, max, sum } = self.total;
         let n = count as f64;
         // n^2 variance = n sum(x^2) - sum(x)^2, in integers; the difference fits where its parts wrap.
-        let spread = self
-            .squares
-            .wrapping_mul(U256::from(count))
-            .wrapping_sub(square(sum.unsigned_abs()));
+        let spread =
+            self.squares.wrapping_mul(U256::from(count)).wrapping_sub(square(sum.unsigned_abs()));
         let std = (nearest(spread) / (n * n)).sqrt() / UNIT;
         Summary { mean: self.total.mean(), std, min, max }
     }

@@ -6,10 +6,9 @@
 
 use std::ffi::{CStr, CString, c_void};
 use std::os::raw::c_char;
-use std::ptr;
-use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use std::{ptr, slice};
 
 use rdkafka::bindings as native;
 use rdkafka::client::ClientContext;
