@@ -6,7 +6,7 @@ SHELL := bash
 export TIDEFLOW_CACHE ?= $(HOME)/.cache/tideflow
 MODEL ?= health
 OUT ?= .tideflow/models/$(MODEL)
-python := .tideflow/venv/bin/python
+training := PYTHONPATH=models/training .tideflow/venv/bin/python -m tideflow_training
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{ printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,10 +20,10 @@ build: ## build every program, optimised
 	@scripts/setup.sh system
 	cargo build --release --locked --workspace --bins
 
-demo: setup ## a simulated fleet through the whole product [DURATION=30] [BROKERS=host:port]
+demo: ## a simulated fleet through the whole product [DURATION=30] [BROKERS=host:port]
 	@scripts/demo.sh
 
-demo-real: setup ## recorded machines through the whole product [SKAB=dir]
+demo-real: ## recorded machines through the whole product [SKAB=dir]
 	@scripts/demo-real.sh
 
 test: ## everything: lints, unit tests, end to end on a real Kafka
@@ -32,15 +32,14 @@ test: ## everything: lints, unit tests, end to end on a real Kafka
 train: setup ## train a model: MODEL=health|series [WINDOWS=file] [OUT=dir]
 ifndef WINDOWS
 ifneq ($(MODEL),health)
-	@echo 'make train MODEL=$(MODEL) needs WINDOWS=file, windows as JSON lines' >&2; exit 2
+	@echo 'make train MODEL=$(MODEL) needs WINDOWS=file: windows, one JSON object a line' >&2; exit 2
 endif
-	@mkdir -p .tideflow
-	cd models/training && ../../$(python) -m tideflow_training generate --out ../../.tideflow/windows.jsonl
+	$(training) generate --out .tideflow/windows.jsonl
 endif
-	cd models/training && ../../$(python) -m tideflow_training $(MODEL) \
-	    --windows '$(abspath $(or $(WINDOWS),.tideflow/windows.jsonl))' --out '$(abspath $(OUT))'
+	$(training) $(MODEL) --windows '$(or $(WINDOWS),.tideflow/windows.jsonl)' --out '$(OUT)'
 
-bench: setup ## measure, and write a report to benches/reports [PEERS=dir]
+bench: ## measure, and write a report to benches/reports [PEERS=dir]
+	@scripts/setup.sh system
 	@scripts/bench.sh
 
 bench-build: ## build what the benches need

@@ -5,6 +5,7 @@ anomalies (red), the alarms (orange) and the part that the model has learnt from
 """
 
 import json
+import math
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
@@ -34,19 +35,37 @@ def mark_alarms(axes, plot):
         axes.axvline(day(alarm["known"]), color=ALARM, lw=1.1)
 
 
+def usual_step(rows):
+    steps = sorted(after[0] - before[0] for before, after in zip(rows, rows[1:]))
+    return max(steps[len(steps) // 2], 1)
+
+
 def draw_field(axes, plot, index):
     name, unit = plot["fields"][index]
-    times = [day(ts) for ts, _ in plot["rows"]]
-    axes.plot(times, [values[index] for _, values in plot["rows"]], color=LINE, lw=0.6)
+    rows, times, values = plot["rows"], [], []
+    gap = 5 * usual_step(rows)
+    for (ts, row), before in zip(rows, [rows[0], *rows]):
+        if ts - before[0] > gap:
+            times.append(day(ts))
+            values.append(math.nan)
+        times.append(day(ts))
+        values.append(row[index])
+    axes.plot(times, values, color=LINE, lw=0.6)
     axes.set_ylabel(f"{name}\n({unit})", fontsize=8)
     shade(axes, plot)
     mark_alarms(axes, plot)
 
 
 def draw_score(axes, plot):
-    ends = [day(end) for _, end, _ in plot["scores"]]
-    scores = [score for _, _, score in plot["scores"]]
-    axes.step(ends, scores, where="pre", color="black", lw=0.8)
+    times, scores, before = [], [], None
+    for start, end, score in plot["scores"]:
+        if before not in (None, start):
+            times.append(day(start))
+            scores.append(math.nan)
+        times += [day(start), day(end)]
+        scores += [score, score]
+        before = end
+    axes.plot(times, scores, color="black", lw=0.8)
     for threshold in (plot["raise_above"], plot["clear_below"]):
         axes.axhline(threshold, color="grey", lw=0.7, ls=":")
     axes.set_ylim(-0.02, 1.04)

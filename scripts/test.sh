@@ -24,7 +24,8 @@ trap 'exit 143' TERM
 
 # Adds up what the test programs say of themselves.
 summary() {
-    [ ! -f "$work/tests.log" ] || awk '
+    [ -f "$work/tests.log" ] || { echo 'no test was run'; return; }
+    awk '
         # cargo: test result: ok. 3 passed; 0 failed; 1 ignored; ...
         /^test result: / { for (i = 2; i <= NF; i++) count[$i] += $(i - 1) }
         # pytest: 41 passed, 1 failed in 3.21s

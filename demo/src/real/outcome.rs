@@ -32,6 +32,8 @@ pub struct LabelOutcome {
     pub to: i64,
     /// The alarm, if there is one.
     pub first: Option<AlarmSpan>,
+    /// An alarm raised before it that was on when it began.
+    pub already: Option<AlarmSpan>,
 }
 
 /// What the alarms of one recording are worth.
@@ -55,6 +57,7 @@ impl Outcome {
             from: *from,
             to: *to,
             first: alarms.iter().find(|a| within(a, *from, *to)).copied(),
+            already: alarms.iter().find(|a| a.known <= *from && a.to > *from).copied(),
         });
         let touched = |a: &&AlarmSpan| recording.labels.iter().any(|(f, t)| within(a, *f, *t));
         let outside = alarms.iter().filter(|a| !touched(a)).copied().collect();
@@ -80,9 +83,12 @@ impl Outcome {
         screen.say("  labelled from         to                    first alarm");
         for label in &self.labels {
             let (from, to) = (date::show(label.from), date::show(label.to));
-            let first = match label.first {
-                None => "MISS".to_string(),
-                Some(a) => format!(
+            let first = match (label.first, label.already) {
+                (None, None) => "MISS".to_string(),
+                (None, Some(a)) => {
+                    format!("MISS  raised before it, on from {}", date::show(a.known))
+                }
+                (Some(a), _) => format!(
                     "hit   {}, known {} after the first labelled row",
                     date::show(a.known),
                     span((a.known - label.from).max(0))
@@ -170,6 +176,7 @@ mod tests {
         let hit = AlarmSpan { from: 200, known: 210, to: 220 };
         assert_eq!(outcome.labels[0].first, Some(hit));
         assert_eq!(outcome.labels[1].first, None, "raised before it, and never cleared");
+        assert_eq!(outcome.labels[1].already.map(|a| a.from), Some(500));
         let outside = [
             AlarmSpan { from: 20, known: 30, to: 40 },
             AlarmSpan { from: 500, known: 510, to: 1_000 },
