@@ -2,7 +2,8 @@
 # The demo: a simulated fleet through Kafka, the graph `device_health` and a TensorFlow model.
 #
 #   DURATION   seconds that the fleet sends, 30 by default
-#   BROKERS    host:port of a Kafka to use in place of the broker in the process
+#   BROKERS    host:port of a Kafka to use in place of the broker in the process; how to log in there
+#              is said by TIDEFLOW__KAFKA__... variables, as for every graph
 #   DEVICES, RATE, SEED   another fleet; 2000 devices, 20000 readings a second, seed 1 by default
 #
 # What it needs it makes the first time: a Python environment (one minute), the program (three to

@@ -218,12 +218,14 @@ fn reading_stops_while_too_many_epochs_wait_for_publication() {
     assert_eq!(log.kept().last().map(|b| b.ending), Some(Ending::Suspend));
 }
 
+type Wake = Box<dyn Fn() + Send + Sync>;
+
 /// Durable as far as a test says.
 #[derive(Clone)]
 struct SlowLog {
     kept: RecentBindings,
     durable: Arc<AtomicU64>,
-    wake: Arc<Mutex<Option<Box<dyn Fn() + Send + Sync>>>>,
+    wake: Arc<Mutex<Option<Wake>>>,
 }
 
 impl BindingLog for SlowLog {
@@ -235,7 +237,7 @@ impl BindingLog for SlowLog {
         self.durable.load(Ordering::Acquire).min(self.kept.durable())
     }
 
-    fn wake_with(&mut self, wake: Box<dyn Fn() + Send + Sync>) {
+    fn wake_with(&mut self, wake: Wake) {
         *self.wake.lock().unwrap() = Some(wake);
     }
 }

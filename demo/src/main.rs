@@ -172,7 +172,7 @@ fn replay(options: Real) -> anyhow::Result<bool> {
     let Real { recorded, model, out, brokers } = options;
     let pair = |text: &String| {
         let (name, folder) = text.split_once('=')?;
-        Some((name.to_string(), folder.to_string()))
+        Some((name.to_string(), folder.to_string().into()))
     };
     let models: Option<_> = model.iter().map(pair).collect();
     let models = models.context("`--model` is not `NAME=FOLDER`")?;

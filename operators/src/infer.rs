@@ -98,8 +98,8 @@ pub trait Infer<'s, D: 'static> {
     ///
     /// State: the records in flight; an epoch is held until its scores are in, so the epochs in flight
     /// bound it. Assumes that the model keeps the promises of [`Model`]: a row's score then depends on
-    /// the row alone. Fails: a row with a NaN or an infinity, and every row of a batch that the model
-    /// fails on, comes out of `failed`.
+    /// the row alone. Fails: a row with a NaN or an infinity, a row that the model gives such a score,
+    /// and every row of a batch that the model fails on, comes out of `failed`.
     ///
     /// # Errors
     /// When the name is taken, or the model cannot be loaded or takes other features.
@@ -244,7 +244,15 @@ impl<D: Features + ExchangeData + Clone> Batches<D> {
         // Bounded by `inflight_max`: no more batches are given out than that.
         let (to_thread, work) = unbounded::<Vec<f32>>();
         let (done, from_thread) = unbounded();
-        name.spawn(move || score_batches(&*model, options.batch_rows, &work, &done, &waker));
+        let failure = flow.job().failure.clone();
+        name.spawn(move || {
+            // The first batch pays for what a backend does once, and shows whether it keeps promise 2.
+            if let Err(e) = model.warm(options.batch_rows) {
+                let (operator, kind) = (name.as_str().to_string(), e.kind());
+                return failure.set(BuildError { operator, kind, source: Box::new(e) });
+            }
+            score_batches(&*model, options.batch_rows, &work, &done, &waker);
+        });
         let (metrics, label) = (&flow.job().metrics, [name.as_str()]);
         Batches {
             name,
@@ -336,15 +344,19 @@ impl<D: Features + ExchangeData + Clone> Batches<D> {
                 let to = from + items.len();
                 match &answer.scores {
                     Ok(scores) => {
-                        self.scored.inc_by(items.len() as u64);
-                        let model = &self.id;
-                        let with = |(of, score): (D, &f32)| Scored {
-                            of,
-                            score: *score,
-                            model: model.clone(),
-                        };
-                        let records = items.into_iter().zip(&scores[from..to]).map(with);
-                        scored.activate().session(&at_scored).give_iterator(records);
+                        let (mut well, mut ill) = (Vec::new(), Vec::new());
+                        for (of, score) in items.into_iter().zip(&scores[from..to]) {
+                            if score.is_finite() {
+                                well.push(Scored { of, score: *score, model: self.id.clone() });
+                            } else {
+                                ill.push(
+                                    self.reject(&of, &format!("the model's score is {score}")),
+                                );
+                            }
+                        }
+                        self.scored.inc_by(well.len() as u64);
+                        scored.activate().session(&at_scored).give_iterator(well.into_iter());
+                        failed.activate().session(&at_failed).give_iterator(ill.into_iter());
                     }
                     Err(e) => {
                         let what = e.to_string();
@@ -370,8 +382,6 @@ fn score_batches(
     done: &Sender<Answer>,
     waker: &SyncActivator,
 ) {
-    // A failure shows in the first batch, where it is reported.
-    let _ = model.warm(batch_rows);
     for rows in work {
         let (started, mut scores) = (Instant::now(), Vec::new());
         let scores = model.score(&rows, batch_rows, &mut scores).map(|()| scores);

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use tideflow::core::kafka::testing::TestBroker;
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, START, at};
 use crate::program::{Running, device_health};
 use crate::python::{model, python};
 use crate::topics::{Input, Sent, Topics, dump};
@@ -126,7 +126,7 @@ fn oracle_a_million_readings_give_the_windows_and_scores_recomputed_on_one_proce
     assert!(found.contains("\"readings\": 1000000"), "{found}");
     let since = Instant::now();
     let (keras, alarm) = (model("health.keras"), ALARM.map(Path::new));
-    let files = ["windows", "scores", "alarms"].map(|name| file(name));
+    let files = ["windows", "scores", "alarms"].map(file);
     let files: Vec<&Path> = [&keras].into_iter().chain(&files).map(|p| p.as_path()).collect();
     let found = python("rescore.py", &[&files[..], &alarm[..]].concat());
     println!("scores: {}{:?}", found, since.elapsed());
@@ -138,4 +138,14 @@ fn oracle_a_million_readings_give_the_windows_and_scores_recomputed_on_one_proce
     assert!(again[0] == windows, "other windows on two processes");
     assert!(again[1] == scores, "other scores on two processes");
     assert!(again[2] == alarms, "other alarms on two processes");
+}
+
+#[test]
+fn a_batch_ends_by_itself_however_little_there_is_to_read() {
+    let topics = Topics::new(TestBroker::shared(), 4, 1);
+    run(&topics, &[&["--workers.threads=3"]]);
+    assert_eq!(topics.read(&topics.windows), []);
+    topics.send([at(2, "d", START)]);
+    run(&topics, &[&["--workers.threads=3"]]);
+    assert_eq!(topics.read(&topics.windows).len(), 1);
 }

@@ -7,6 +7,7 @@
 mod batch;
 mod fleet;
 mod outages;
+mod pages;
 mod panics;
 mod program;
 mod python;

@@ -70,3 +70,18 @@ fn fault_a_stop_without_a_broker_ends_at_once_by_a_second_signal_and_in_time_wit
     assert_eq!(ended.code, 1, "{}", ended.err);
     assert!(ended.err.contains("tideflow: not stopped after 1500 ms"), "{}", ended.err);
 }
+
+#[test]
+fn fault_a_topic_deleted_while_it_is_read_ends_the_run_and_is_named() {
+    let broker = TestBroker::shared();
+    let topics = Topics::new(broker, 2, 1);
+    topics.send([at(0, "d", START)]);
+    let mut graph = device_health("run", &topics, &model("health"));
+    let graph = Running::start(graph.arg("--readings.refresh_ms=100"));
+    graph.wait_until("read", |m| m.sum("tideflow_windowed_total", &[]) == 1.0);
+    broker.delete_topic(&topics.readings);
+    let ended = graph.end();
+    assert_eq!(ended.code, 2, "{}", ended.err);
+    let words = format!("`readings`: topic `{}` does not exist on", topics.readings);
+    assert!(ended.err.contains(&words), "{}", ended.err);
+}

@@ -235,3 +235,17 @@ fn no_command_shows_a_secret() {
         }
     }
 }
+
+#[test]
+fn fault_a_taken_port_between_processes_ends_the_start() {
+    let topics = Topics::new(TestBroker::shared(), 1, 1);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let folder = tempfile::tempdir().expect("a folder for a while");
+    let hosts = folder.path().join("hosts");
+    let lines = format!("{}\n127.0.0.1:1\n", taken.local_addr().expect("bound"));
+    std::fs::write(&hosts, lines).expect("the folder is ours");
+    let flag = format!("--workers.hostfile={}", hosts.display());
+    let ended = run(device_health("run", &topics, &model("health")).arg(flag));
+    assert_eq!(ended.code, 3, "{}", ended.err);
+    assert!(ended.err.contains("Address already in use"), "{}", ended.err);
+}

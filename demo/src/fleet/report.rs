@@ -140,6 +140,7 @@ impl Report {
         for kind in &verdict.kinds {
             let delay = match kind.delay_median() {
                 None => "-".to_string(),
+                Some(1) => "1 window".to_string(),
                 Some(windows) => format!("{windows} windows"),
             };
             let (injected, alarmed) = (kind.injected, kind.alarmed);

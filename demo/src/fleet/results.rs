@@ -110,7 +110,8 @@ fn json<D: DeserializeOwned>(message: &MessageRef<'_>) -> anyhow::Result<D> {
 pub struct Results {
     found: Arc<Mutex<Found>>,
     finish: Arc<AtomicBool>,
-    thread: JoinHandle<anyhow::Result<()>>,
+    /// None once its end has been told.
+    thread: Option<JoinHandle<anyhow::Result<()>>>,
 }
 
 impl Results {
@@ -131,7 +132,7 @@ impl Results {
         let thread = thread::Builder::new()
             .name("results".into())
             .spawn(move || Reader::new(&kafka, &topics, moments, into)?.run(&end))?;
-        Ok(Results { found, finish, thread })
+        Ok(Results { found, finish, thread: Some(thread) })
     }
 
     /// Looks at what has been read so far.
@@ -139,23 +140,31 @@ impl Results {
         lock(&self.found)
     }
 
-    /// Whether reading has ended early: [`Results::finish`] tells why.
-    pub fn has_failed(&self) -> bool {
-        self.thread.is_finished()
+    /// Looks whether reading still goes on.
+    ///
+    /// # Errors
+    /// When a topic cannot be read or holds something that is no record.
+    pub fn check(&mut self) -> anyhow::Result<()> {
+        if self.thread.as_ref().is_some_and(JoinHandle::is_finished) { self.join() } else { Ok(()) }
     }
 
     /// Reads what is in the topics now, to the last record.
     ///
     /// # Errors
-    /// When a topic cannot be read or holds something that is no record.
-    pub fn finish(self) -> anyhow::Result<Found> {
+    /// As for [`Results::check`].
+    pub fn finish(mut self) -> anyhow::Result<Found> {
         self.finish.store(true, Ordering::Release);
-        self.thread.thread().unpark();
-        match self.thread.join() {
-            Ok(outcome) => outcome.context("reading the results")?,
+        self.join()?;
+        Ok(std::mem::replace(&mut *lock(&self.found), Found::new()))
+    }
+
+    fn join(&mut self) -> anyhow::Result<()> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        thread.thread().unpark();
+        match thread.join() {
+            Ok(outcome) => outcome.context("reading the results"),
             Err(_) => bail!("reading the results: the thread has panicked"),
         }
-        Ok(std::mem::replace(&mut *lock(&self.found), Found::new()))
     }
 }
 

@@ -112,21 +112,21 @@ pub fn milliseconds(latency: &hdrhistogram::Histogram<u64>, percentile: f64) -> 
 impl Figures {
     fn latency(&self) -> String {
         match self.p50_p99 {
-            None => "p50 - p99 -".to_string(),
-            Some((p50, p99)) => format!("p50 {p50:.0} ms p99 {p99:.0} ms"),
+            None => "p50 -  p99 -".to_string(),
+            Some((p50, p99)) => format!("p50 {p50:.0} ms  p99 {p99:.0} ms"),
         }
     }
 
     fn watermark(&self) -> String {
         match self.watermark_delay_s {
-            None => "watermark -".to_string(),
-            Some(seconds) => format!("watermark {seconds:.1} s behind"),
+            None => "-".to_string(),
+            Some(seconds) => format!("{seconds:.1} s behind"),
         }
     }
 
     fn line(&self) -> String {
         format!(
-            "{:>4} s  {} readings/s  {} windows/s  {} inferences/s  {}  lag {}  {}  {} alarms",
+            "{:>4} s  {} readings/s  {} windows/s  {} inferences/s  {}  lag {}  watermark {}  alarms {}",
             self.seconds,
             grouped(self.readings_per_s),
             grouped(self.windows_per_s),
@@ -151,7 +151,7 @@ impl Figures {
             format!("  inferences    {:>8} /s", grouped(self.inferences_per_s)),
             format!("  end to end    {}", self.latency()),
             format!("  consumer lag  {} readings", grouped(self.lag)),
-            format!("  {} (event time)", self.watermark()),
+            format!("  watermark     {}, event time", self.watermark()),
             format!("  alarms        {}", self.alarms),
         ]
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use serde::Serialize;
+use tideflow::models::ModelRef;
 
 use super::outcome::Outcome;
 use super::plot::write_plot;
@@ -31,14 +32,14 @@ pub struct RealSummary {
     pub outside: usize,
 }
 
-/// Replays recordings with their models (a folder for each name), says what the alarms are worth and
+/// Replays recordings with their models (one for each name), says what the alarms are worth and
 /// writes what a plot shows into `out`.
 ///
 /// # Errors
 /// When a recording has no model, or a part cannot start or fails.
 pub fn run(
     recordings: &[Recording],
-    models: &BTreeMap<String, String>,
+    models: &BTreeMap<String, ModelRef>,
     brokers: Option<&str>,
     out: &Path,
     screen: &mut Screen,
@@ -50,7 +51,7 @@ pub fn run(
     for recording in recordings {
         let name = &recording.name;
         let model = models.get(name).with_context(|| format!("no model given for `{name}`"))?;
-        let replayed = replay(recording, model.clone().into(), brokers)
+        let replayed = replay(recording, model.clone(), brokers)
             .with_context(|| format!("replaying `{name}`"))?;
         let outcome = Outcome::new(recording, &replayed);
         outcome.say(recording, &replayed, screen);
