@@ -61,10 +61,13 @@ impl Source for NumbersReader {
     }
 }
 
+/// A worker's number, with the epoch it was published in.
+type Out = (Epoch, (i32, i64));
+
 /// Keeps what is closed; says that it is published as far as the gate allows.
 #[derive(Clone)]
 struct Gated {
-    closed: Arc<Mutex<Vec<(Epoch, (i32, i64))>>>,
+    closed: Arc<Mutex<Vec<Out>>>,
     gate: Arc<AtomicU64>,
 }
 
@@ -76,7 +79,7 @@ impl Gated {
 
 struct GatedWriter {
     spec: Gated,
-    open: Vec<(Epoch, (i32, i64))>,
+    open: Vec<Out>,
 }
 
 impl SinkSpec<(i32, i64)> for Gated {
