@@ -10,13 +10,10 @@
 # eight minutes), a model (half a minute). Ctrl-C ends the run with its report.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-. scripts/trained.sh
+. scripts/demo-steps.sh
 
 scripts/setup.sh
-mkdir -p .tideflow/models
-demo=${CARGO_TARGET_DIR:-target}/release/demo
-[ -x "$demo" ] || echo "build       the program, optimised: three to eight minutes the first time"
-cargo build --release --locked --quiet --package tideflow-demo
+build_demo
 
 windows=.tideflow/health-windows.jsonl
 "$demo" windows --out "$windows" --devices 500 --minutes 60 --seed 7 > /dev/null
@@ -27,9 +24,5 @@ options=(--model "$model" --duration "${DURATION:-30}")
 [ -z "${RATE:-}" ] || options+=(--rate "$RATE")
 [ -z "${SEED:-}" ] || options+=(--seed "$SEED")
 [ -z "${BROKERS:-}" ] || options+=(--brokers "$BROKERS")
-# TensorFlow says these two lines whatever its log level. Ctrl-C is for the demo, not for this filter.
-exec "$demo" run "${options[@]}" 2> >(
-    trap '' INT TERM
-    exec grep --line-buffered -v -e '^WARNING: All log messages before absl' \
-        -e 'oneDNN custom operations are on' >&2
-)
+quiet_tensorflow
+exec "$demo" run "${options[@]}"

@@ -2,6 +2,10 @@
 
 use std::cell::Cell;
 
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+
+use crate::Epoch;
+
 thread_local! {
     static CURRENT: Cell<Option<&'static str>> = const { Cell::new(None) };
 }
@@ -48,4 +52,13 @@ impl OperatorName {
             .spawn(move || self.run(f))
             .expect("the operating system refused a thread")
     }
+}
+
+/// Ends the construction of an operator that will not run, because it could not start: timely insists
+/// that each one begun is installed, and would hide the reason behind a panic.
+pub(crate) fn abandon(builder: OperatorBuilder<'_, Epoch>) {
+    builder.build(|capabilities| {
+        drop(capabilities);
+        |_frontiers| {}
+    });
 }

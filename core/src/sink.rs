@@ -8,7 +8,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::SyncActivator;
 
 use crate::flow::{Flow, Mode, Stream};
-use crate::operator::OperatorName;
+use crate::operator::{OperatorName, abandon};
 use crate::plan::Check;
 use crate::{BuildError, Epoch};
 
@@ -99,13 +99,22 @@ impl<'s> Flow<'s> {
         // Read for its frontier alone: which bindings are durable.
         let _durable = builder.new_input_connection(self.durable(), Pipeline, []);
         let info = builder.operator_info();
-        let mut sink = match self.mode() {
-            Mode::Plan => None,
-            Mode::Run => Some(spec.start(SinkStart {
-                name,
-                flow: self,
-                waker: self.scope().worker().sync_activator_for(info.address.to_vec()),
-            })?),
+        let started = match self.mode() {
+            Mode::Plan => Ok(None),
+            Mode::Run => spec
+                .start(SinkStart {
+                    name,
+                    flow: self,
+                    waker: self.scope().worker().sync_activator_for(info.address.to_vec()),
+                })
+                .map(Some),
+        };
+        let mut sink = match started {
+            Ok(sink) => sink,
+            Err(error) => {
+                abandon(builder);
+                return Err(error);
+            }
         };
         builder.build_reschedule(move |capabilities| {
             drop(capabilities);

@@ -10,7 +10,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::{Activator, SyncActivator};
 
 use crate::flow::{Flow, Mode, Stream};
-use crate::operator::OperatorName;
+use crate::operator::{OperatorName, abandon};
 use crate::pace::{Tick, Word};
 use crate::plan::Check;
 use crate::{Bound, BuildError, Ending, Epoch, EventTime, Job, Part, Rejected};
@@ -137,14 +137,23 @@ impl<'s> Flow<'s> {
         let (worker, workers) = self.worker();
         let scope = self.scope();
         let source = match self.mode() {
-            Mode::Plan => None,
-            Mode::Run => Some(spec.start(SourceStart {
-                name,
-                worker,
-                workers,
-                job: self.job().clone(),
-                waker: scope.worker().sync_activator_for(info.address.to_vec()),
-            })?),
+            Mode::Plan => Ok(None),
+            Mode::Run => spec
+                .start(SourceStart {
+                    name,
+                    worker,
+                    workers,
+                    job: self.job().clone(),
+                    waker: scope.worker().sync_activator_for(info.address.to_vec()),
+                })
+                .map(Some),
+        };
+        let source = match source {
+            Ok(source) => source,
+            Err(error) => {
+                abandon(builder);
+                return Err(error);
+            }
         };
         let readings = self.job().metrics.readings.with_label_values(&[name.as_str()]);
         let mut reader = Reader {

@@ -259,7 +259,8 @@ fn nothing_is_published_before_its_binding_is_durable() {
         log.wake.lock().unwrap().iter().for_each(|wake| wake());
         wait_for("the epochs in flight", || log.kept.kept().len() as u64 > durable + 5);
         let closed = sink.closed.lock().unwrap();
-        assert_eq!(closed.iter().map(|(e, _)| *e).max().unwrap_or(0), durable);
+        // Less where an epoch came out empty.
+        assert!(closed.iter().all(|(e, _)| *e <= durable), "{closed:?}");
     }
     log.durable.store(u64::MAX, Ordering::Release);
     wait_for("the end", || {

@@ -1,9 +1,12 @@
 //! Where the demo's topics live: a broker inside this process, or a cluster that the user names.
 
+use std::error::Error;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use tideflow::core::kafka::{EmbeddedBroker, KafkaConfig, NewTopic, create_topics, delete_topics};
+use tideflow::core::kafka::{
+    EmbeddedBroker, KafkaConfig, KafkaError, NewTopic, create_topics, delete_topics,
+};
 
 /// Topics of this demo alone, gone with this value.
 pub struct Broker {
@@ -101,6 +104,17 @@ impl Drop for Broker {
     fn drop(&mut self) {
         // After a failure that is told already.
         let _ = self.remove();
+    }
+}
+
+/// What to make of an error that says that records are gone, which in a demo have only one reason.
+pub fn dropped(error: &(dyn Error + 'static)) -> &'static str {
+    match error.downcast_ref::<KafkaError>() {
+        Some(KafkaError::OffsetOutOfRange { .. }) => {
+            "; the broker has dropped records before they were read: this machine is too slow for so \
+             many readings a second"
+        }
+        _ => "",
     }
 }
 

@@ -3,9 +3,11 @@
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use tideflow::core::kafka::KafkaConfig;
 use tideflow::sources::kafka::{BatchConsumer, MessageRef, Polled, StartOffset};
+
+use crate::broker::dropped;
 
 /// Records taken in one turn.
 const BATCH: usize = 1024;
@@ -58,7 +60,7 @@ impl Tail {
                 }
             }
             Polled::Eof { .. } => {}
-            Polled::Error { error, .. } => outcome = Err(error.into()),
+            Polled::Error { error, .. } => outcome = Err(anyhow!("{error}{}", dropped(&error))),
         });
         outcome?;
         Ok(taken == BATCH)

@@ -123,20 +123,20 @@ impl<'s, D: Features + ExchangeData + Clone> Infer<'s, D> for Stream<'s, D> {
         let node = flow.node("operator", name, about, self.origins())?;
         add_check::<D>(&flow, name, model.clone());
         let name = OperatorName::new(name);
+        let model = match flow.mode() {
+            Mode::Plan => None,
+            Mode::Run => Some(open::<D>(model).map_err(|e| build_error(name.as_str(), e))?),
+        };
 
         let mut builder = OperatorBuilder::new(name.as_str().to_string(), flow.scope());
         let mut data = builder.new_input(self.into_timely(), Pipeline);
         let (scored, scored_stream) = builder.new_output();
         let (failed, failed_stream) = builder.new_output();
-        let mut run = match flow.mode() {
-            Mode::Plan => None,
-            Mode::Run => {
-                let model = open::<D>(model).map_err(|e| build_error(name.as_str(), e))?;
-                let address = builder.operator_info().address.to_vec();
-                let waker = flow.scope().worker().sync_activator_for(address);
-                Some(Batches::new(name, model, options, waker, &flow))
-            }
-        };
+        let mut run = model.map(|model| {
+            let address = builder.operator_info().address.to_vec();
+            let waker = flow.scope().worker().sync_activator_for(address);
+            Batches::new(name, model, options, waker, &flow)
+        });
         let (mut scored, mut failed) = (OutputBuilder::from(scored), OutputBuilder::from(failed));
         builder.build_reschedule(move |capabilities| {
             drop(capabilities);

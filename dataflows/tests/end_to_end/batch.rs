@@ -36,20 +36,20 @@ pub fn copy<'a>(path: &Path, inputs: impl IntoIterator<Item = &'a Input>) {
 }
 
 /// Sends the fleet's readings, and writes them to a file too.
-pub fn keep(fleet: &Fleet, topics: &Topics, path: &Path) {
+fn keep(fleet: &Fleet, topics: &Topics, path: &Path) {
     let mut file = Copy::new(path);
     topics.send(fleet.inputs().inspect(|input| file.add(input)));
 }
 
 /// Readings on disk; dropped, it is whole.
-struct Copy(BufWriter<File>);
+pub struct Copy(BufWriter<File>);
 
 impl Copy {
-    fn new(path: &Path) -> Copy {
+    pub fn new(path: &Path) -> Copy {
         Copy(BufWriter::with_capacity(1 << 20, File::create(path).expect("the folder is ours")))
     }
 
-    fn add(&mut self, input: &Input) {
+    pub fn add(&mut self, input: &Input) {
         let mut line = input.value.clone().unwrap_or_default();
         // JSON allows a line's end wherever it allows a space.
         line.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b' ');

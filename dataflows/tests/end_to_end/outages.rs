@@ -22,16 +22,21 @@ fn fault_a_broker_killed_while_the_graph_is_busy_is_waited_for_and_nothing_is_lo
     topics.send(first.iter().cloned());
 
     let mut graph = device_health("run", &topics, &model("health"));
-    let graph = Running::start(graph.args(["--workers.threads=2", "--run.on_stop=drain"]));
+    let flags = ["--workers.threads=2", "--run.on_stop=drain", "--readings.idle_after_ms=100"];
+    let graph = Running::start(graph.args(flags));
     let windowed = |n: usize| {
         let what = format!("{n} read");
         graph.wait_until(&what, |m| m.sum("tideflow_windowed_total", &[]) >= n as f64)
     };
     windowed(1);
+    graph.wait_until("all workers run", |m| m.sum("tideflow_epoch", &[]) > 0.0);
     broker.kill();
     graph.wait_for("librdkafka");
+    // When the graph looks again its partitions have grown unseen: none of them was idle.
+    graph.signal("STOP");
     broker.start_again();
     topics.send(second.iter().cloned());
+    graph.signal("CONT");
     windowed(inputs.len());
     graph.signal("TERM");
     let ended = graph.end();

@@ -121,10 +121,14 @@ impl Running {
     pub fn page(&self, path: &str) -> String {
         let line = self.wait_for("address=");
         let address = line.trim().rsplit_once("address=").expect("just found").1;
-        let mut stream = TcpStream::connect(address).expect("the pages are up");
-        write!(stream, "GET {path} HTTP/1.1\r\n\r\n").expect("the pages are up");
-        let mut page = String::new();
-        stream.read_to_string(&mut page).expect("a page is text");
+        let get = || {
+            let mut stream = TcpStream::connect(address)?;
+            write!(stream, "GET {path} HTTP/1.1\r\n\r\n")?;
+            let mut page = String::new();
+            stream.read_to_string(&mut page)?;
+            Ok::<_, std::io::Error>(page)
+        };
+        let page = get().unwrap_or_else(|error| panic!("{path}: {error}\n{}", self.said()));
         page.split_once("\r\n\r\n").expect("a head and a body").1.to_owned()
     }
 

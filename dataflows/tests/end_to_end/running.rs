@@ -1,12 +1,13 @@
 //! A graph that follows its topic: new and quiet partitions, where it begins, how it stops.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tideflow::core::kafka::add_partitions;
 use tideflow::core::kafka::testing::TestBroker;
 
-use crate::batch::{hostfile, keep};
+use crate::batch::{Copy, hostfile};
 use crate::fleet::{Fleet, MINUTE, START, at};
 use crate::program::{Metrics, Running, device_health};
 use crate::python::{model, python};
@@ -145,8 +146,39 @@ fn a_signal_leaves_open_windows_open_or_closes_them_as_configured() {
     }
 }
 
-/// A fleet whose readings take a while to be read.
-const BUSY: Fleet = Fleet { devices: 500, readings: 300_000, span_ms: 60 * 60_000, partitions: 4 };
+/// A fleet that does not stop: 5,000 readings a minute of event time.
+const ENDLESS: Fleet =
+    Fleet { devices: 500, readings: 100_000_000, span_ms: 20_000 * 60_000, partitions: 4 };
+
+/// The fleet may pause on a slow machine, and is not idle then.
+const PATIENT: &str = "--readings.idle_after_ms=600000";
+
+/// Tells the sender to end, also when a test fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Does `f` while the fleet sends, and lets it send for some minutes more; what was sent is copied.
+fn while_sending(topics: &Topics, path: &Path, f: impl FnOnce()) {
+    let stop = AtomicBool::new(false);
+    let send = || {
+        let (mut copy, mut inputs) = (Copy::new(path), ENDLESS.inputs());
+        let mut more = || topics.send(inputs.by_ref().take(5_000).inspect(|input| copy.add(input)));
+        while !stop.load(Ordering::Acquire) {
+            more();
+        }
+        (0..3).for_each(|_| more());
+    };
+    std::thread::scope(|threads| {
+        threads.spawn(send);
+        let _stop = Stop(&stop);
+        f();
+    });
+}
 
 /// All windows up to the last one published are published, each once and right; and there would
 /// have been more.
@@ -161,33 +193,39 @@ fn assert_complete_so_far(topics: &Topics, folder: &Path, at_least: f64) {
     assert_eq!(topics.read(&topics.late).len() + topics.read(&topics.rejects).len(), 0);
 }
 
+fn closed(metrics: &Metrics) -> f64 {
+    metrics.sum("tideflow_windows_total", &[])
+}
+
 #[test]
 fn oracle_a_signal_while_busy_publishes_every_window_closed_so_far() {
-    let topics = Topics::new(TestBroker::shared(), BUSY.partitions, 2);
+    let topics = Topics::new(TestBroker::shared(), ENDLESS.partitions, 2);
     let folder = tempfile::tempdir().expect("a folder for a while");
-    keep(&BUSY, &topics, &folder.path().join("readings"));
-    let graph = start(&topics, &["--workers.threads=2"]);
-    let closed = |m: &Metrics| m.sum("tideflow_windows_total", &[]);
-    let before = closed(&graph.wait_until("busy", |m| closed(m) > 0.0));
-    stop(graph);
+    let mut before = 0.0;
+    while_sending(&topics, &folder.path().join("readings"), || {
+        let graph = start(&topics, &["--workers.threads=2", PATIENT]);
+        before = closed(&graph.wait_until("busy", |m| closed(m) > 0.0));
+        stop(graph);
+    });
     assert_complete_so_far(&topics, folder.path(), before);
 }
 
 #[test]
 fn oracle_a_signal_to_one_process_stops_the_whole_job() {
-    let topics = Topics::new(TestBroker::shared(), BUSY.partitions, 2);
+    let topics = Topics::new(TestBroker::shared(), ENDLESS.partitions, 2);
     let folder = tempfile::tempdir().expect("a folder for a while");
-    keep(&BUSY, &topics, &folder.path().join("readings"));
     let hosts = format!("--workers.hostfile={}", hostfile(folder.path(), 2));
-    let processes =
-        ["0", "1"].map(|n| start(&topics, &[&hosts, &format!("--workers.process={n}")]));
-    let closed = |m: &Metrics| m.sum("tideflow_windows_total", &[]);
-    let before = closed(&processes[0].wait_until("busy", |m| closed(m) > 0.0));
-    let since = Instant::now();
-    processes[1].signal("TERM");
-    for ended in processes.map(Running::end) {
-        assert_eq!(ended.code, 0, "{}", ended.err);
-    }
-    assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
+    let mut before = 0.0;
+    while_sending(&topics, &folder.path().join("readings"), || {
+        let processes = ["0", "1"]
+            .map(|n| start(&topics, &[&hosts, &format!("--workers.process={n}"), PATIENT]));
+        before = closed(&processes[0].wait_until("busy", |m| closed(m) > 0.0));
+        let since = Instant::now();
+        processes[1].signal("TERM");
+        for ended in processes.map(Running::end) {
+            assert_eq!(ended.code, 0, "{}", ended.err);
+        }
+        assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
+    });
     assert_complete_so_far(&topics, folder.path(), before);
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use tideflow::cluster::http::{HttpError, HttpServer, Pages};
 use tideflow::cluster::thread_busy::BusyThreads;
 use tideflow::core::timely::Config;
@@ -21,6 +21,7 @@ use super::report::{Report, Summary};
 use super::results::Results;
 use super::sender::{Destination, Progress, Sender, partitions_used};
 use super::view::View;
+use crate::broker::dropped;
 use crate::screen::{Screen, grouped};
 use crate::setup::prepare;
 
@@ -68,7 +69,7 @@ pub fn run(options: FleetOptions, stop: &Stop, screen: &mut Screen) -> anyhow::R
         length_ms: config.window.length_ms as i64,
         bound_ms: config.readings.out_of_orderness_ms as i64,
     };
-    let graph = RunningGraph::start(job, config.clone(), busy)?;
+    let mut graph = RunningGraph::start(job, config.clone(), busy)?;
     graph.wait_until_built()?;
     screen.say(format!(
         "graph       `device_health` on {WORKERS} workers, epochs of {} ms",
@@ -146,7 +147,8 @@ fn serve(port: u16, metrics: Arc<Metrics>, busy: Arc<BusyThreads>) -> anyhow::Re
 struct RunningGraph {
     job: Job,
     built: Arc<AtomicUsize>,
-    thread: JoinHandle<Result<(), RunError>>,
+    /// None once its end has been told.
+    thread: Option<JoinHandle<Result<(), RunError>>>,
 }
 
 impl RunningGraph {
@@ -164,31 +166,43 @@ impl RunningGraph {
         let thread = thread::Builder::new()
             .name("graph".into())
             .spawn(move || execute(Config::process(WORKERS), &run, log, each_worker, build))?;
-        Ok(RunningGraph { job, built, thread })
+        Ok(RunningGraph { job, built, thread: Some(thread) })
     }
 
     /// Returns when all workers have their part of the graph.
-    fn wait_until_built(&self) -> anyhow::Result<()> {
+    fn wait_until_built(&mut self) -> anyhow::Result<()> {
         while self.built.load(Ordering::Acquire) < WORKERS {
-            if self.thread.is_finished() || self.job.failure.is_set() {
-                bail!("the graph could not start: {}", self.why());
-            }
+            self.check()?;
             thread::park_timeout(LOOK);
         }
         Ok(())
     }
 
-    fn why(&self) -> String {
-        let failure = self.job.failure.take();
-        failure.map_or_else(|| "its threads have ended".to_string(), |error| error.to_string())
+    /// Looks whether it still runs.
+    fn check(&mut self) -> anyhow::Result<()> {
+        let ended = self.thread.as_ref().is_none_or(JoinHandle::is_finished);
+        if ended || self.job.failure.is_set() {
+            self.join()?;
+            bail!("the graph has ended by itself");
+        }
+        Ok(())
     }
 
     /// Lets time run to its end, so that open windows close, and waits for the last result.
-    fn drain(self) -> anyhow::Result<()> {
+    fn drain(mut self) -> anyhow::Result<()> {
         self.job.stop.ask(Ending::Drain);
-        match self.thread.join() {
-            Ok(outcome) => outcome.context("running the graph"),
-            Err(_) => bail!("running the graph: a worker has panicked"),
+        self.join()
+    }
+
+    fn join(&mut self) -> anyhow::Result<()> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        match thread.join() {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(RunError::Failed(error))) => {
+                bail!("the graph has failed: {error}{}", dropped(&*error.source))
+            }
+            Ok(Err(error)) => bail!("the graph has failed: {error}"),
+            Err(_) => bail!("the graph has failed: a worker has panicked"),
         }
     }
 }
@@ -206,9 +220,7 @@ impl Running<'_> {
     /// Shows what happens until something is so.
     fn until(&mut self, over: impl Fn() -> bool) -> anyhow::Result<()> {
         while !over() {
-            if self.graph.thread.is_finished() || self.graph.job.failure.is_set() {
-                bail!("the graph has failed: {}", self.graph.why());
-            }
+            self.graph.check()?;
             self.results.check()?;
             if self.shown.elapsed() >= SHOW {
                 self.shown += SHOW;
