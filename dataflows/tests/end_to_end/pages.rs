@@ -27,6 +27,10 @@ fn documented() -> BTreeMap<&'static str, Vec<&'static str>> {
 /// A run that ends with something on every output topic.
 fn run_with_everything(flags: &[&str]) -> (Topics, Running) {
     let topics = Topics::new(TestBroker::shared(), 2, 2);
+    let bad = Input { value: Some(b"?".to_vec()), ..at(0, "d1", START) };
+    // Before the start, so that no partition is idle at first.
+    topics.send([at(0, "d1", START), at(1, "d2", START), bad]);
+    topics.send((0..2).map(|p| at(p, "d3", START + MINUTE + 10_000)));
     // Every window raises an alarm, and a device that says no more is forgotten soon.
     let alarm = ["--alarm.raise_above=0", "--alarm.clear_below=0", "--alarm.windows_min=1"];
     let graph = Running::start(
@@ -35,9 +39,6 @@ fn run_with_everything(flags: &[&str]) -> (Topics, Running) {
             .args(["--alarm.forget_after_ms=60000", "--workers.threads=2"])
             .args(flags),
     );
-    let bad = Input { value: Some(b"?".to_vec()), ..at(0, "d1", START) };
-    topics.send([at(0, "d1", START), at(1, "d2", START), bad]);
-    topics.send((0..2).map(|p| at(p, "d3", START + MINUTE + 10_000)));
     topics.read_some(&topics.windows, 2);
     topics.send([
         at(0, "d1", START),
