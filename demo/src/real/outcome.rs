@@ -94,7 +94,9 @@ impl Outcome {
                     span((a.known - label.from).max(0))
                 ),
             };
-            screen.say(format!("  {from}   {to}   {first}"));
+            let learnt = label.from < recording.probation_end();
+            let note = if learnt { "; begins among the rows learnt from" } else { "" };
+            screen.say(format!("  {from}   {to}   {first}{note}"));
         }
         let (hit, labels, outside) = (self.hit(), self.labels.len(), self.outside.len());
         screen.say(format!("  {hit} of {labels} found; {outside} alarms outside the labels"));
