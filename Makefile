@@ -13,7 +13,7 @@ help:
 	@echo
 	@echo 'Downloads and tools are kept in $(TIDEFLOW_CACHE) (TIDEFLOW_CACHE=dir).'
 
-setup: ## look for what is needed and make the Python environment
+setup: ## look for what everything needs and make the Python environment
 	@scripts/setup.sh
 
 build: ## build every program, optimised
@@ -23,13 +23,18 @@ build: ## build every program, optimised
 demo: ## a simulated fleet through the whole product [DURATION=30] [BROKERS=host:port]
 	@scripts/demo.sh
 
-demo-real: ## recorded machines through the whole product [SKAB=dir]
+demo-real: ## recorded machines through the whole product [SKAB=dir] [BROKERS=host:port]
 	@scripts/demo-real.sh
 
 test: ## everything: lints, unit tests, end to end on a real Kafka
 	@scripts/test.sh
 
-train: setup ## train a model: MODEL=health|series [WINDOWS=file] [OUT=dir]
+crash: ## kill a job again and again, and compare what it publishes [KILLS=200]
+	@scripts/setup.sh system python native
+	@scripts/crash.sh $(or $(KILLS),200)
+
+train: ## train a model: MODEL=health|series [WINDOWS=file] [OUT=dir]
+	@scripts/setup.sh system python native
 ifndef WINDOWS
 ifneq ($(MODEL),health)
 	@echo 'make train MODEL=$(MODEL) needs WINDOWS=file: windows, one JSON object a line' >&2; exit 2
@@ -37,6 +42,9 @@ endif
 	$(training) generate --out .tideflow/windows.jsonl
 endif
 	$(training) $(MODEL) --windows '$(or $(WINDOWS),.tideflow/windows.jsonl)' --out '$(OUT)'
+ifeq ($(MODEL),health)
+	@echo 'model       `device_health` takes it with --model.path $(OUT)'
+endif
 
 bench: ## measure, and write a report to benches/reports [PEERS=dir]
 	@scripts/setup.sh system
@@ -60,4 +68,4 @@ clean: ## remove what was built here; downloads stay
 	cargo clean
 	rm -rf .tideflow
 
-.PHONY: help setup build demo demo-real test train bench bench-build fmt lint docs clean
+.PHONY: help setup build demo demo-real test crash train bench bench-build fmt lint docs clean

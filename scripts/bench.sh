@@ -1,23 +1,38 @@
 #!/usr/bin/env bash
-# Measures Tideflow and writes a dated report to benches/reports. `bench.sh build` only builds what a
-# comparison runs.
+# Measures Tideflow and writes a dated report to benches/reports; the time is in its name too where
+# there is one of that date. `bench.sh build` only builds what a comparison runs.
 #   PEERS=DIR           a side-by-side harness; without it the benches that need no peers run
-#   PEERS_WORK=DIR      where the harness builds and keeps its data (default: ~/.cache/tideflow/peers)
-#   BENCH_PEERS="..."   engines beside ours (default: "drop-batch floor floor-fast flink")
+#   PEERS_WORK=DIR      where the harness builds and keeps its data (default: $TIDEFLOW_CACHE/peers)
+#   BENCH_PEERS="..."   engines beside ours (default: "drop-batch floor floor-fast flink kstreams")
 #   BENCH_ROUNDS=N      rounds, the engines in turns (default 3)
+#   BENCH_RATES="..."   readings a second of the latency workload (default: "5000 20000")
 #   N, MINUTES          size of the window workload (default 8000000 readings over 40 minutes)
+#   WARM_S, MEASURE_S   seconds of a latency run (default 10 and 15)
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/cache.sh
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
-report=benches/reports/$(date -u +%Y-%m-%d).md
+date=$(date -u +%Y-%m-%d)
+report=benches/reports/$date.md
+[ ! -e "$report" ] || report=benches/reports/$date-$(date -u +%H%M%S).md
+port=${PORT:-29092}
 
 build() { cargo build --release --locked -p tideflow-benches --bins; }
 
+# What was measured: a commit, or files that are in none.
+sources() {
+  local commit changed
+  commit=$(git rev-parse --short HEAD 2> /dev/null) || { echo unknown; return; }
+  changed=$(git status --porcelain -- . ':!benches/reports' | wc -l)
+  [ "$changed" -gt 0 ] || { echo "$commit"; return; }
+  echo "$commit **with uncommitted changes** in $changed places, which are measured here and not in that commit"
+}
+
 heading() {
-  echo "# Benchmarks of $(date -u +%Y-%m-%d)"
+  echo "# Benchmarks of $date"
   echo
   echo "- machine: $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), load $(cut -d' ' -f1-3 /proc/loadavg) at the start"
-  echo "- commit: $(git rev-parse --short HEAD 2>/dev/null || echo unknown)$(git diff --quiet HEAD 2>/dev/null || echo ', with changes')"
+  echo "- commit: $(sources)"
   echo "- command: \`make bench${PEERS:+ PEERS=dir}\`"
 }
 
@@ -32,29 +47,103 @@ pieces() {
   printf '```\n'
 }
 
-side_by_side() {
+# Whether there is all that the side-by-side part needs.
+find_peers() {
   PEERS=$(cd "$PEERS" && pwd)
+  local needed
   for needed in run.sh kafka.sh table.py; do
     [ -e "$PEERS/$needed" ] || { echo "PEERS=$PEERS: expected $needed in it" >&2; return 2; }
   done
-  export PEERS_WORK=${PEERS_WORK:-${TIDEFLOW_CACHE:-$HOME/.cache/tideflow}/peers}
+  scripts/setup.sh tests
+  export PEERS_WORK=${PEERS_WORK:-$TIDEFLOW_CACHE/peers}
   export PEERS_D=$PWD/benches/peers
   mkdir -p "$PEERS_WORK/logs"
-  results=$(mktemp "$PEERS_WORK/tideflow.XXXXXX.jsonl")
-  for _ in $(seq "${BENCH_ROUNDS:-3}"); do for parallelism in 1 2; do
-    for peer in ${BENCH_PEERS:-drop-batch floor floor-fast flink} tideflow; do case $peer in
-      drop | drop-batch | floor) one "$peer" window none "$parallelism" ;;
-      floor-fast) FLOOR_DECODE=fast PEER_LABEL=floor-fast one floor window none "$parallelism" ;;
-      *) one "$peer" window at_least_once "$parallelism" ;;
-    esac; done
-  done; done
-  printf '\n## Side by side: the window workload\n\n%s readings, medians of %s rounds, the engines in turns, the broker on the same machine.\n\n' \
-    "${N:-8000000}" "${BENCH_ROUNDS:-3}"
-  python3 "$PEERS/table.py" "$results"
-  profile
-  "$PEERS/kafka.sh" stop "${PORT:-29092}"
 }
 
+# What a run leaves however it ends: the report only when it is whole, and no broker, which the harness
+# starts where none runs.
+finish() {
+  local code=$?
+  trap - EXIT
+  rm -f "$report.new"
+  [ -z "$stop_kafka" ] || "$PEERS/kafka.sh" stop "$port" || true
+  exit "$code"
+}
+
+# How to read the table.
+about_the_rows() {
+  cat << 'TEXT'
+
+Tideflow's decoder knows the record's fields, like that of the row `floor-fast`; `floor` uses a general
+JSON library. So **`floor-fast` is the row to hold `tideflow` against**: the columns "of floor" and "x
+floor", which compare with `floor`, flatter it. `tideflow-serde` decodes as `floor` does.
+
+At least once, Tideflow keeps nothing: after a crash it reads its input again. An engine whose
+at-least-once takes checkpoints does work that Tideflow does not do there. Exactly once, the row `tideflow`
+commits with each epoch of 50 ms and takes a snapshot every ten seconds; the other engines commit, or take
+a checkpoint, once a second in the window workload and ten times a second in the latency workload. What
+commits, or checkpoints, at another interval has it in its name.
+TEXT
+}
+
+beside() { echo "${BENCH_PEERS:-drop-batch floor floor-fast flink kstreams}"; }
+
+side_by_side() {
+  results=$(mktemp "$PEERS_WORK/tideflow.XXXXXX.jsonl")
+  export WARM_S=${WARM_S:-10} MEASURE_S=${MEASURE_S:-15}
+  for _ in $(seq "${BENCH_ROUNDS:-3}"); do
+    for parallelism in 1 2; do windows "$parallelism"; done
+    for RATE in ${BENCH_RATES:-5000 20000}; do export RATE; latencies; done
+  done
+  printf '\n## Side by side: throughput and latency\n\n%s readings, medians of %s rounds, the engines in turns, the broker on the same machine.\n\n' \
+    "${N:-8000000}" "${BENCH_ROUNDS:-3}"
+  python3 "$PEERS/table.py" "$results"
+  about_the_rows
+  printf '\n## Against the goals\n\n'
+  python3 scripts/bench_goals.py "$results"
+  profile
+}
+
+# One round of the window workload. Ours come one after the other: they are compared in pairs.
+windows() {
+  local peer mode
+  for peer in $(beside); do case $peer in
+    drop | drop-batch | floor) one "$peer" window none "$1" ;;
+    floor-fast) FLOOR_DECODE=fast PEER_LABEL=floor-fast one floor window none "$1" ;;
+    *) for mode in at_least_once exactly_once; do one "$peer" window "$mode" "$1"; done ;;
+  esac; done
+  for mode in at_least_once exactly_once; do one tideflow window "$mode" "$1"; done
+  TIDEFLOW_DECODE=serde PEER_LABEL=tideflow-serde one tideflow window exactly_once "$1"
+}
+
+# One round of the latency workload at $RATE.
+latencies() {
+  local peer ms
+  for peer in $(beside); do case $peer in
+    drop | drop-batch | floor-fast) ;;
+    floor) one floor latency none 1 ;;
+    *)
+      one "$peer" latency exactly_once 1
+      PEER_INTERVAL_MS=20 PEER_LABEL=$peer-20ms one "$peer" latency exactly_once 1 ;;
+  esac; done
+  TIDEFLOW_EPOCH_MS=20 PEER_LABEL=tideflow-20ms one tideflow latency at_least_once 1
+  for ms in 20 50; do
+    TIDEFLOW_EPOCH_MS=$ms PEER_LABEL=tideflow-${ms}ms one tideflow latency exactly_once 1
+  done
+}
+
+snapshots() {
+  printf '\n## Snapshots: one open window a device, which all go on sending\n\nEvery snapshot is of all devices; the longest pause of five snapshots of the one worker, and its longest without.\n\n'
+  "$PEERS/kafka.sh" status "$port" > /dev/null || "$PEERS/kafka.sh" start "$port" >&2
+  "$CARGO_TARGET_DIR/release/snapshots" "127.0.0.1:$port"
+}
+
+recovery() {
+  printf '\n## Killed, and started again at once\n\nOne worker with 100,000 devices, 20,000 readings a second, a snapshot every ten seconds; ten kills. From the start of the process to the first new committed record.\n\n'
+  "$CARGO_TARGET_DIR/release/recovery" "127.0.0.1:$port"
+}
+
+# A run that was not right is in the table, and fails nothing else.
 one() {
   echo "-- $*" >&2
   "$PEERS/run.sh" "$@" >> "$results"
@@ -69,8 +158,8 @@ profile() {
 perf record -q -e cpu-clock -F 499 -o "$own/perf.data" "$PWD/benches/peers/tideflow" "\$@" & trap 'kill -INT \$!; wait' TERM; wait
 RUN
   chmod +x "$own/sampled"
-  PEERS_D=$own "$PEERS/run.sh" sampled window at_least_once 1 > /dev/null
-  printf '\n## Where the time goes, one worker\n\nSamples by thread, then the functions above 1 %%.\n\n```text\n'
+  PEERS_D=$own "$PEERS/run.sh" sampled window exactly_once 1 > /dev/null
+  printf '\n## Where the time goes, exactly once, one worker\n\nSamples by thread, then the functions above 1 %%.\n\n```text\n'
   perf report -i "$own/perf.data" --sort comm 2> /dev/null | grep -E '^ +[0-9]' || true
   echo
   perf report -i "$own/perf.data" --sort comm,symbol --percent-limit 1 2> /dev/null | grep -E '^ +[0-9]' | cut -c1-140 || true
@@ -78,17 +167,25 @@ RUN
   rm -rf "$own"
 }
 
+[ "${1:-}" != build ] || { build; exit; }
+[ -z "${PEERS:-}" ] || find_peers
 build
-[ "${1:-}" != build ] || exit 0
+stop_kafka=''
+[ -z "${PEERS:-}" ] || "$PEERS/kafka.sh" status "$port" > /dev/null || stop_kafka=yes
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 mkdir -p benches/reports
 {
   heading
   memory
   pieces
   if [ -n "${PEERS:-}" ]; then
+    snapshots
+    recovery
     side_by_side
   else
-    printf '\nSide by side: left out. `PEERS=dir` names the folder of the harness with the other engines.\n'
+    printf '\nSnapshots, and side by side: left out. `PEERS=dir` names the folder of the harness with the other engines.\n'
   fi
 } | tee "$report.new"
 mv "$report.new" "$report"

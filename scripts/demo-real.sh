@@ -5,15 +5,15 @@
 #   SKAB      folder of the SKAB data set (with other/*.csv), to replay its pump experiments too
 #   BROKERS   host:port of a Kafka to use in place of the broker in the process
 #
-# What it needs it makes the first time, as scripts/demo.sh does, and a model for each recording (ten
-# seconds each).
+# It needs what scripts/demo.sh does, and makes a model for each recording the first time (ten seconds
+# each). Ctrl-C ends it, and removes its topics from a Kafka that was named.
 set -euo pipefail
 recorded=(--nab demo/data/nab)
 [ -z "${SKAB:-}" ] || recorded+=(--skab "$(realpath "$SKAB")")
 cd "$(dirname "$0")/.."
 . scripts/demo-steps.sh
 
-scripts/setup.sh
+scripts/setup.sh system python native
 build_demo
 
 windows=.tideflow/recorded-windows out=target/demo-real

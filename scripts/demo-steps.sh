@@ -1,5 +1,9 @@
 # What both demos need; sourced, in the root of the checkout.
 
+# The program may be built far from the checkout, and does not look for the library in the folder
+# that it is run in.
+export TENSORFLOW_DIR=${TENSORFLOW_DIR:-$PWD/.tideflow/native/lib}
+
 # Builds the program; sets demo to its path.
 build_demo() {
     demo=${CARGO_TARGET_DIR:-target}/release/demo

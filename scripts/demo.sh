@@ -6,13 +6,14 @@
 #              is said by TIDEFLOW__KAFKA__... variables, as for every graph
 #   DEVICES, RATE, SEED   another fleet; 2000 devices, 20000 readings a second, seed 1 by default
 #
-# What it needs it makes the first time: a Python environment (one minute), the program (three to
-# eight minutes), a model (half a minute). Ctrl-C ends the run with its report.
+# It needs what `scripts/setup.sh system` looks for: a C and a C++ compiler, Rust and Python, no Java.
+# The rest it makes the first time: a Python environment (one minute), the program (three to
+# eight minutes), a model (ten seconds). Ctrl-C ends the run with its report.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/demo-steps.sh
 
-scripts/setup.sh
+scripts/setup.sh system python native
 build_demo
 
 windows=.tideflow/health-windows.jsonl

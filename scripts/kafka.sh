@@ -19,7 +19,8 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 version=$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' "$here/kafka/pom.xml")
-jars=${TIDEFLOW_CACHE:-$HOME/.cache/tideflow}/kafka-$version
+. "$here/cache.sh"
+jars=$TIDEFLOW_CACHE/kafka-$version
 
 fail() { echo "kafka.sh: $*" >&2; exit 1; }
 usage() { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | sed '$d'; exit 2; }
@@ -39,15 +40,20 @@ while [ $# -gt 0 ]; do
     shift
 done
 
+# The broker's own jar in this folder; a folder without it is of no use.
+has_broker() { compgen -G "$1/kafka_*-$version.jar" > /dev/null; }
+
 # Whole or not at all: a second start may be filling the same cache.
 fetch_jars() {
-    [ -d "$jars" ] && return
+    has_broker "$jars" && return
     command -v mvn > /dev/null || fail "Maven is missing: apt-get install maven"
     mkdir -p "$(dirname "$jars")"
     local new; new=$(mktemp -d "$jars.XXXXXX")
     mvn -q -B -f "$here/kafka/pom.xml" dependency:copy-dependencies -DoutputDirectory="$new" >&2 \
         || { rm -rf "$new"; fail "Maven could not fetch the jars of Kafka $version"; }
+    has_broker "$new" || { rm -rf "$new"; fail "Maven fetched no jar of Kafka $version"; }
     chmod 755 "$new"
+    has_broker "$jars" || rm -rf "$jars"
     mv -T "$new" "$jars" 2> /dev/null || rm -rf "$new"
 }
 

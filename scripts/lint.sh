@@ -2,11 +2,12 @@
 # All that can be said of the sources without running them. `scripts/setup.sh` must have run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/cache.sh
 . scripts/steps.sh
 trap step_failed EXIT
 
 deny_version=0.20.2
-tools=${TIDEFLOW_CACHE:-$HOME/.cache/tideflow}/tools
+tools=$TIDEFLOW_CACHE/tools
 
 install_deny() {
     [ -x "$tools/bin/cargo-deny" ] &&

@@ -1,27 +1,31 @@
 #!/usr/bin/env bash
 # Sets up what building and testing need: `scripts/setup.sh [--install] [PART...]`
 #
-#   system   looks for what the operating system provides; prints the one line that installs what
-#            is missing (with --install: runs it)
+#   system   looks for what the operating system provides for building and for the demos; prints the
+#            one line that installs what is missing (with --install: runs it)
+#   tests    the same for what tests, lints and benches use besides: Java and Maven, from which
+#            scripts/kafka.sh makes a Kafka, rustfmt and clippy
 #   python   a Python environment with TensorFlow, from models/training/requirements.txt, shared by
 #            all checkouts in ${TIDEFLOW_CACHE:-~/.cache/tideflow} and linked as .tideflow/venv
 #   native   .tideflow/native/lib: TensorFlow's native library, from that environment, where programs
-#            of this checkout look for it when they load a model
+#            in this checkout look for it when they load a model
 #
-# Without a part: all three. What is there already is left alone and not mentioned.
+# Without a part: all four. What is there already is left alone and not mentioned.
 # PYTHON names the interpreter (default: python3), 3.10 to 3.13.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 requirements=$root/models/training/requirements.txt
-cache=${TIDEFLOW_CACHE:-$HOME/.cache/tideflow}
-case $cache in /*) ;; *) cache=$PWD/$cache ;; esac
+. "$root/scripts/cache.sh"
+cache=$TIDEFLOW_CACHE
 python=${PYTHON:-python3}
 install=no
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
+# Whether this part is to be done.
+asked_for() { [[ " ${parts[*]} " == *" $1 "* ]]; }
 
 # Asks the interpreter, once, what it is: sets python_version (3.11, or nothing where it does not
 # start), python_build (all it says of itself) and python_venv (yes where it makes environments).
@@ -42,13 +46,15 @@ print("%d.%d" % sys.version_info[:2], able, sys.version.replace("\n", " "))'
 
 # ---- system -------------------------------------------------------------------------------------
 
-# The first Java runtime of at least 17 that this system's package manager knows.
+# The first Java runtime of at least 17 that this system's package manager knows; its own default
+# where it knows none, as before its first update.
 java_package() {
-    local version
-    for version in 17 21 25; do
-        if apt-cache show "openjdk-$version-jre-headless" >/dev/null 2>&1; then break; fi
+    local package
+    have apt-cache || { echo openjdk-17-jre-headless; return; }
+    for package in openjdk-{17,21,25}-jre-headless; do
+        if apt-cache show "$package" >/dev/null 2>&1; then echo "$package"; return; fi
     done
-    echo "openjdk-$version-jre-headless"
+    echo default-jre-headless
 }
 
 java_version() { java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' | head -n 1; }
@@ -56,7 +62,7 @@ java_version() { java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' |
 # True where version $1 is at least version $2.
 at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
 
-missing_packages() {
+build_packages() {
     have cc || echo gcc
     have c++ || echo g++
     have make || echo make
@@ -66,8 +72,13 @@ missing_packages() {
     else
         echo pkg-config libssl-dev zlib1g-dev
     fi
+    # One that was named is not ours to install: `check_python` speaks of it.
+    [ -n "${PYTHON:-}" ] && [ -z "$python_version" ] && return
     [ -n "$python_version" ] || echo python3
     [ "$python_venv" = yes ] || echo python3-venv
+}
+
+test_packages() {
     local java
     java=$(java_version || true)
     [ "${java:-0}" -ge 17 ] || java_package
@@ -81,6 +92,9 @@ check_rust() {
     found=$(cd "$root" && rustc --version 2>/dev/null | cut -d ' ' -f 2) || true
     [ -n "$found" ] || { say "no Rust; $cure" >&2; return 1; }
     at_least "$found" "$wanted" || { say "Rust $wanted or newer is needed, found $found; $cure" >&2; return 1; }
+}
+
+check_rust_tools() {
     local tool
     for tool in fmt clippy; do
         (cd "$root" && cargo "$tool" --version >/dev/null 2>&1) && continue
@@ -89,8 +103,11 @@ check_rust() {
     done
 }
 
-check_python_version() {
-    [ -n "$python_version" ] || return 0
+check_python() {
+    if [ -z "$python_version" ]; then
+        [ -z "${PYTHON:-}" ] || { say "PYTHON=$PYTHON does not start" >&2; return 1; }
+        return 0
+    fi
     if ! at_least "$python_version" 3.10 || ! at_least 3.13 "$python_version"; then
         say "Python 3.10 to 3.13 is needed (TensorFlow has no wheel for others), found" \
             "$python_version; name another with PYTHON=python3.12" >&2
@@ -98,29 +115,45 @@ check_python_version() {
     fi
 }
 
-part_system() {
+missing_packages() {
+    if asked_for system; then build_packages; fi
+    if asked_for tests; then test_packages; fi
+}
+
+# Sets the caller's `packages` anew: what there is to choose from is only known after the update.
+install_packages() {
+    local sudo=$1
+    ${sudo}apt-get update -q
+    packages=$(missing_packages | paste -sd ' ')
+    say "installing $packages (up to two minutes)"
+    # shellcheck disable=SC2086  # a list of packages
+    ${sudo}apt-get install -y $packages
+    hash -r
+    python_venv=''
+    ask_python
+}
+
+# The parts `system` and `tests`, in one go: what is missing is named in one line.
+check_system() {
     local packages sudo='' ok=yes
     ask_python
-    packages=$(missing_packages | tr '\n' ' ')
-    packages=${packages% }
-    if [ -n "$packages" ]; then
-        [ "$(id -u)" = 0 ] || sudo='sudo '
-        if [ "$install" = yes ]; then
-            have apt-get || fail "no apt-get here; install what corresponds to: $packages"
-            say "installing $packages (up to two minutes)"
-            # shellcheck disable=SC2086  # a list of packages
-            ${sudo}apt-get update -q && ${sudo}apt-get install -y $packages
-            hash -r
-            python_venv=''
-            ask_python
-        else
-            say "something is missing; run (or: scripts/setup.sh --install system)" >&2
-            echo "${sudo}apt-get install -y $packages" >&2
-            ok=no
-        fi
+    packages=$(missing_packages | paste -sd ' ')
+    [ "$(id -u)" = 0 ] || sudo='sudo '
+    if [ -n "$packages" ] && ! have apt-get; then
+        say "something is missing; install what corresponds to these packages of Debian: $packages" >&2
+        ok=no
+    elif [ -n "$packages" ] && [ "$install" = yes ]; then
+        install_packages "$sudo"
+    elif [ -n "$packages" ]; then
+        say "something is missing; run (or: scripts/setup.sh --install ${parts[*]})" >&2
+        echo "${sudo}apt-get update && ${sudo}apt-get install -y $packages" >&2
+        ok=no
     fi
-    check_python_version || ok=no
-    check_rust || ok=no
+    if asked_for system; then
+        check_python || ok=no
+        check_rust || ok=no
+    fi
+    if asked_for tests; then check_rust_tools || ok=no; fi
     [ "$ok" = yes ] || exit 1
 }
 
@@ -133,7 +166,7 @@ part_python() {
     key=$({ grep -v '^#' "$requirements"; echo "$python_build"; } | sha256sum | cut -c 1-12)
     venv=$cache/venv-$key
     if [ ! -f "$venv/.done" ] || [ ! -x "$venv/bin/python" ]; then
-        check_python_version || exit 1
+        check_python || exit 1
         mkdir -p "$cache"
         (
             # Two checkouts may set up at once: the second waits and finds it done.
@@ -190,10 +223,12 @@ parts=()
 for argument in "$@"; do
     case $argument in
         --install) install=yes ;;
-        system | python | native) parts+=("$argument") ;;
+        system | tests | python | native) parts+=("$argument") ;;
         -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; exit 0 ;;
-        *) fail "unknown part \`$argument\`; there are: system, python, native (and --install)" ;;
+        *) fail "unknown part \`$argument\`; there are: system, tests, python, native (and --install)" ;;
     esac
 done
-[ ${#parts[@]} -gt 0 ] || parts=(system python native)
-for part in "${parts[@]}"; do "part_$part"; done
+[ ${#parts[@]} -gt 0 ] || parts=(system tests python native)
+if asked_for system || asked_for tests; then check_system; fi
+if asked_for python; then part_python; fi
+if asked_for native; then part_native; fi

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Everything, from nothing: set-up, lints, the training package's tests, and all Rust tests with one
+# Everything, from nothing: set-up, lints, the tests in Python, and all Rust tests with one
 # Apache Kafka shared by those that need a broker. The last line counts the tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/steps.sh
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/tideflow-test.XXXXXX")
+# What tests leave behind goes with the rest.
+export TMPDIR=$work
 began=$SECONDS
 
 finish() {
@@ -48,11 +50,16 @@ start_kafka() {
 }
 
 tests=(cargo test --locked --workspace --all-features)
+# What a library without TensorFlow is: elsewhere the feature is always on.
+plain=(cargo test --locked --package tideflow-models --lib)
 
 step 'set-up' scripts/setup.sh
 scripts/lint.sh
 step 'build the tests' "${tests[@]}" --no-run
+step 'build without TensorFlow' "${plain[@]}" --no-run
 step 'start Kafka' start_kafka
 step_log=$work/tests.log
 step 'training package' .tideflow/venv/bin/python -m pytest -q models/training
+step 'plots' .tideflow/venv/bin/python -m pytest -q demo/tests
+step 'tests without TensorFlow' "${plain[@]}"
 step 'tests' "${tests[@]}" --no-fail-fast

@@ -2,6 +2,7 @@
 
 pub use tideflow_cluster as cluster;
 pub use tideflow_core as core;
+pub use tideflow_job as job;
 pub use tideflow_models as models;
 pub use tideflow_operators as operators;
 pub use tideflow_sinks as sinks;
@@ -23,6 +24,7 @@ pub mod prelude {
         Late, Map, Scored, Stats, Summary, Total, Tumbling, Window,
     };
     pub use tideflow_sinks::VecSink;
+    pub use tideflow_sinks::files::FileSink;
     pub use tideflow_sinks::kafka::{KafkaSink, KeyedRecord};
     pub use tideflow_sources::kafka::{KafkaSource, KafkaSourceConfig};
     pub use tideflow_sources::{VecSource, flat_record};

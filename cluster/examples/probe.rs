@@ -2,13 +2,16 @@
 //! of the shell run it.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
 use serde::Deserialize;
 use tideflow_cluster::http::Pages;
-use tideflow_cluster::{Finding, GraphFormat, GraphSpec, RunFailure, Runner, Setup, main_with};
+use tideflow_cluster::{
+    Finding, GraphFormat, GraphSpec, Question, RunFailure, Runner, Setup, main_with,
+};
 use tideflow_core::{
     CheckFailure, Ending, ErrorKind, OperatorName, Secret, Stop, current_operator,
 };
@@ -60,6 +63,16 @@ impl Runner for Probe {
     fn describe(&self, setup: &Setup<Sections>, format: GraphFormat) -> Result<String, RunFailure> {
         let ProbeConfig { share, names, extra, .. } = &setup.config.probe;
         Ok(format!("{format:?} {share} {names:?} {extra:?}\n"))
+    }
+
+    fn answer(
+        &self,
+        _: &Setup<Sections>,
+        question: &Question,
+        out: &mut dyn Write,
+    ) -> Result<(), RunFailure> {
+        writeln!(out, "{question:?}")
+            .map_err(|error| RunFailure { kind: ErrorKind::Fatal, message: error.to_string() })
     }
 
     fn pages(&self, setup: &Setup<Sections>) -> Pages {

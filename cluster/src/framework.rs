@@ -39,6 +39,8 @@ pub struct WorkersConfig {
     pub process: usize,
     /// The host file; empty for a single process.
     pub hostfile: PathBuf,
+    /// Longest wait for the other processes, in milliseconds.
+    pub join_timeout_ms: u64,
 }
 
 /// How input is cut into epochs.

@@ -1,19 +1,23 @@
 //! A graph function and its binary.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tideflow_core::timely::{CommunicationConfig, Config, WorkerConfig};
 use tideflow_core::{
-    BuildError, CheckFailure, ErrorKind, Flow, Job, Metrics, Plan, RecentBindings, RunError, Stop,
-    execute, plan,
+    BuildError, CheckFailure, Durability, Ending, ErrorKind, Flow, Job, Metrics, OptionProblem,
+    Plan, RunError, Stop, execute, plan,
 };
 
+use crate::exit::Exit;
 use crate::http::Pages;
+use crate::settings::{Problem, Settings};
 use crate::thread_busy::BusyThreads;
-use crate::{Finding, GraphFormat, GraphSpec, RunFailure, Runner, Setup, main_with};
+use crate::{Finding, GraphFormat, GraphSpec, Question, RunFailure, Runner, Setup, main_with};
 
 /// A graph as a binary: its name, its options, and the function that builds it.
 ///
@@ -27,6 +31,11 @@ pub struct Graph<C> {
     pub version: &'static str,
     /// The defaults and manual of `C`, the text of each file.
     pub defaults: &'static [&'static str],
+    /// What is wrong with options that only make sense together. Touches nothing; what it finds is told
+    /// with the place of each option, by `run` and `check`.
+    pub validate: fn(&C) -> Vec<OptionProblem>,
+    /// What makes it durable, as the options say; the text is the graph's name.
+    pub durability: fn(&C, &str) -> Arc<dyn Durability>,
     /// Builds the graph: once to look at it, once a worker to run it.
     pub build: fn(&Flow<'_>, &C) -> Result<(), BuildError>,
 }
@@ -36,9 +45,11 @@ pub fn main<C>(graph: Graph<C>) -> ExitCode
 where
     C: DeserializeOwned + Clone + Send + Sync + 'static,
 {
-    let Graph { name, about, version, defaults, build } = graph;
+    let Graph { name, about, version, defaults, validate, durability, build } = graph;
     let runner = GraphRunner {
         name,
+        validate,
+        durability,
         build,
         metrics: Arc::default(),
         busy: Arc::default(),
@@ -47,11 +58,10 @@ where
     main_with(&GraphSpec { name, about, version, defaults }, &runner)
 }
 
-/// Bindings kept in memory: a minute of epochs at the default interval.
-const BINDINGS_KEPT: usize = 1200;
-
 struct GraphRunner<C> {
     name: &'static str,
+    validate: fn(&C) -> Vec<OptionProblem>,
+    durability: fn(&C, &str) -> Arc<dyn Durability>,
     build: fn(&Flow<'_>, &C) -> Result<(), BuildError>,
     metrics: Arc<Metrics>,
     busy: Arc<BusyThreads>,
@@ -60,7 +70,9 @@ struct GraphRunner<C> {
 
 impl<C> GraphRunner<C> {
     fn plan(&self, config: &C) -> Result<Plan, BuildError> {
-        plan(|flow| (self.build)(flow, config))
+        let mut plan = plan(|flow| (self.build)(flow, config))?;
+        plan.checks.extend((self.durability)(config, self.name).checks(&plan.states));
+        Ok(plan)
     }
 }
 
@@ -88,6 +100,11 @@ impl<C: DeserializeOwned + Clone + Send + Sync + 'static> Runner for GraphRunner
         tideflow_core::current_operator()
     }
 
+    fn validate(&self, settings: &Settings, config: &C) -> Vec<Problem> {
+        let found = (self.validate)(config).into_iter();
+        found.map(|problem| settings.refuse(&problem.key, problem.reason)).collect()
+    }
+
     fn check(&self, setup: &Setup<C>) -> Vec<Finding> {
         match self.plan(&setup.config) {
             Ok(plan) => plan.findings().map(finding).collect(),
@@ -106,16 +123,34 @@ impl<C: DeserializeOwned + Clone + Send + Sync + 'static> Runner for GraphRunner
         })
     }
 
+    fn answer(
+        &self,
+        setup: &Setup<C>,
+        question: &Question,
+        out: &mut dyn Write,
+    ) -> Result<(), RunFailure> {
+        let plan = self.plan(&setup.config)?;
+        match question {
+            Question::State(request) => {
+                let durability = (self.durability)(&setup.config, self.name);
+                Ok(durability.answer(request, &plan.states, out)?)
+            }
+            Question::Rejects(_) if plan.dead_letters.is_empty() => Err(RunFailure {
+                kind: ErrorKind::Invalid,
+                message: "the graph has no sink for dead letters".to_string(),
+            }),
+            Question::Rejects(request) => {
+                let mut letters = plan.dead_letters.iter();
+                Ok(letters.try_for_each(|letters| letters.answer(request, out))?)
+            }
+        }
+    }
+
     fn pages(&self, _: &Setup<C>) -> Pages {
         let (metrics, busy, running) =
             (self.metrics.clone(), self.busy.clone(), self.running.clone());
         Pages {
-            metrics: Box::new(move || {
-                for thread in busy.sample() {
-                    metrics.worker_busy.with_label_values(&[&thread.name]).set(thread.share);
-                }
-                metrics.text()
-            }),
+            metrics: Box::new(move || busy.page(&metrics)),
             ready: Box::new(move || match running.load(Ordering::Acquire) {
                 true => Ok(()),
                 false => Err("starting".to_string()),
@@ -124,6 +159,8 @@ impl<C: DeserializeOwned + Clone + Send + Sync + 'static> Runner for GraphRunner
     }
 
     fn run(&self, setup: &Setup<C>, stop: &Stop) -> Result<(), RunFailure> {
+        let started = Arc::<AtomicBool>::default();
+        leave_when_asked_before_the_start(stop, started.clone());
         for (what, outcome) in self.plan(&setup.config)?.findings() {
             let found = outcome.map_err(|failure| RunFailure {
                 kind: failure.kind,
@@ -135,6 +172,7 @@ impl<C: DeserializeOwned + Clone + Send + Sync + 'static> Runner for GraphRunner
             metrics: self.metrics.clone(),
             stop: stop.clone(),
             epochs: (&setup.framework.epochs).into(),
+            join_timeout: Duration::from_millis(setup.framework.workers.join_timeout_ms),
             ..Job::default()
         };
         let (busy, running) = (self.busy.clone(), self.running.clone());
@@ -146,16 +184,35 @@ impl<C: DeserializeOwned + Clone + Send + Sync + 'static> Runner for GraphRunner
         let (build, config) = (self.build, setup.config.clone());
         let graph = move |flow: &Flow<'_>| {
             build(flow, &config)?;
+            started.store(true, Ordering::Release);
             running.store(true, Ordering::Release);
             Ok(())
         };
-        let log = Box::new(RecentBindings::new(BINDINGS_KEPT));
-        let outcome = execute(timely_config(setup), &job, log, each_worker, graph);
+        let durability = (self.durability)(&setup.config, self.name);
+        let outcome = execute(timely_config(setup), &job, durability, each_worker, graph);
         self.running.store(false, Ordering::Release);
         outcome.map_err(|error| match error {
             RunError::Failed(error) => error.into(),
-            other => RunFailure { kind: ErrorKind::Unavailable, message: other.to_string() },
+            RunError::Start(_) => {
+                RunFailure { kind: ErrorKind::Unavailable, message: error.to_string() }
+            }
+            other => RunFailure { kind: ErrorKind::Fatal, message: other.to_string() },
         })
+    }
+}
+
+/// A process that still waits for a broker or for other processes has nothing to close: a stop ends
+/// it at once.
+fn leave_when_asked_before_the_start(stop: &Stop, started: Arc<AtomicBool>) {
+    let leave = move || {
+        if !started.load(Ordering::Acquire) {
+            tracing::info!("stopped before the start");
+            Exit::Done.now()
+        }
+    };
+    stop.wake_with(leave.clone());
+    if stop.asked() != Ending::No {
+        leave();
     }
 }
 

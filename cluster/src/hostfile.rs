@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// A host file that cannot be used.
+/// A host file that cannot be used. The file or `workers.process` has to change, whichever it is.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HostfileError {

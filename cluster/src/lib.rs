@@ -31,4 +31,4 @@ pub use framework::{
     RunConfig, WorkersConfig,
 };
 pub use graph::{Graph, main};
-pub use runner::{Finding, GraphFormat, GraphSpec, RunFailure, Runner, Setup};
+pub use runner::{Finding, GraphFormat, GraphSpec, Question, RunFailure, Runner, Setup};

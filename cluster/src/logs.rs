@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 
+use tideflow_core::ErrorKind;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
@@ -23,6 +24,16 @@ pub enum LogError {
     /// Something in this process has installed its own.
     #[error("logs are installed already")]
     Installed,
+}
+
+impl LogError {
+    /// What to do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            LogError::Directive { .. } => ErrorKind::Invalid,
+            LogError::Installed => ErrorKind::Fatal,
+        }
+    }
 }
 
 /// The filter of a level text such as `info,tideflow_sources=debug`.

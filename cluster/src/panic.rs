@@ -21,6 +21,11 @@ pub fn install(operator: fn() -> Option<&'static str>) {
                 thread::park();
             }
         }
+        if let Some(report) = lost_process(panic) {
+            let _ = writeln!(std::io::stderr(), "tideflow: {report}");
+            tracing::error!("{report}");
+            Exit::Failed.now()
+        }
         let report = report(panic, operator());
         // Not `eprintln!`, which panics when standard error is closed.
         let _ = writeln!(std::io::stderr(), "tideflow: {report}");
@@ -34,13 +39,30 @@ pub fn install(operator: fn() -> Option<&'static str>) {
     }));
 }
 
+/// Timely panics when it cannot talk to other processes: in words that it promises to keep when one is
+/// gone, somewhere in its own code when what arrives makes no sense. Neither is an error in this
+/// program.
+fn lost_process(panic: &PanicHookInfo<'_>) -> Option<String> {
+    let message = message(panic);
+    if let Some(cause) = message.strip_prefix("timely communication error: ") {
+        return Some(format!("another process of the job is gone: {cause}"));
+    }
+    let timely = panic.location().is_some_and(|l| l.file().contains("timely_communication"));
+    timely.then(|| {
+        format!(
+            "the processes of the job do not understand each other ({message}): all must have the \
+             same program, `workers.threads` and `workers.hostfile`, and nothing else may connect \
+             to their ports"
+        )
+    })
+}
+
+fn message<'a>(panic: &'a PanicHookInfo<'_>) -> &'a str {
+    panic.payload_as_str().unwrap_or("a panic without a message")
+}
+
 fn report(panic: &PanicHookInfo<'_>, operator: Option<&str>) -> String {
-    let payload = panic.payload();
-    let message = match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
-        (Some(text), _) => text,
-        (None, Some(text)) => text.as_str(),
-        (None, None) => "a panic without a message",
-    };
+    let message = message(panic);
     let place = panic.location().map(|l| format!(" at {}:{}", l.file(), l.line()));
     let operator = operator.map(|name| format!(" in operator `{name}`")).unwrap_or_default();
     let current = thread::current();

@@ -1,9 +1,10 @@
 //! What the process shell asks of a graph.
 
 use std::fmt;
+use std::io::Write;
 
 use serde::de::DeserializeOwned;
-use tideflow_core::{BuildError, CheckFailure, ErrorKind, Stop};
+use tideflow_core::{BuildError, CheckFailure, ErrorKind, RejectsRequest, StateRequest, Stop};
 
 use crate::framework::FrameworkConfig;
 use crate::http::Pages;
@@ -63,6 +64,15 @@ pub struct RunFailure {
     pub message: String,
 }
 
+/// What can be asked of what a graph has kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Of its state.
+    State(StateRequest),
+    /// Of its dead letters.
+    Rejects(RejectsRequest),
+}
+
 /// What a graph does when its binary is called.
 pub trait Runner: Send + Sync + 'static {
     /// The graph's own options, one field a section; it must ignore the sections of others.
@@ -73,8 +83,9 @@ pub trait Runner: Send + Sync + 'static {
         None
     }
 
-    /// What is wrong with options that only make sense together. Touches nothing; told with
-    /// everything else that is wrong with the configuration. [`Settings::refuse`] makes a problem.
+    /// What is wrong with options that only make sense together. Touches nothing; told by `run` and
+    /// `check`, with everything else that is wrong with the configuration. [`Settings::refuse`] makes a
+    /// problem.
     fn validate(&self, settings: &Settings, config: &Self::Config) -> Vec<Problem> {
         let _ = (settings, config);
         Vec::new()
@@ -92,6 +103,17 @@ pub trait Runner: Send + Sync + 'static {
         setup: &Setup<Self::Config>,
         format: GraphFormat,
     ) -> Result<String, RunFailure>;
+
+    /// Answers what is asked of what the graph has kept, as text.
+    ///
+    /// # Errors
+    /// When it cannot be done, or something must be mended.
+    fn answer(
+        &self,
+        setup: &Setup<Self::Config>,
+        question: &Question,
+        out: &mut dyn Write,
+    ) -> Result<(), RunFailure>;
 
     /// What the HTTP pages show. Called once, before [`Runner::run`].
     fn pages(&self, setup: &Setup<Self::Config>) -> Pages;

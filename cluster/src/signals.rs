@@ -20,6 +20,17 @@ pub struct StopWatch {
     over: Arc<Over>,
 }
 
+/// Why a process is left before its run is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// The time to stop is over.
+    TooLate,
+    /// A second signal came.
+    AskedTwice,
+}
+
+type Words = Arc<dyn Fn(Leaving) -> String + Send + Sync>;
+
 #[derive(Default)]
 struct Over {
     flag: Mutex<bool>,
@@ -47,12 +58,33 @@ impl Over {
 
 impl StopWatch {
     /// Watches this process's signals from now on. The first asks `stop` for `ending`; from then
-    /// the run has `timeout` to end, or the process says so and ends with [`Exit::Failed`]. A
-    /// second ends it at once with [`Exit::SecondSignal`].
+    /// the run has `timeout` (`run.stop_timeout_ms`) to end, or the process says so and ends with
+    /// [`Exit::Failed`]. A second ends it at once with [`Exit::SecondSignal`].
     ///
     /// # Errors
     /// When the operating system refuses a handler or a thread.
     pub fn start(stop: Stop, ending: Ending, timeout: Duration) -> io::Result<StopWatch> {
+        StopWatch::with_words(stop, ending, timeout, |why| match why {
+            Leaving::TooLate => {
+                " (`run.stop_timeout_ms`), leaving with the last epochs unpublished".to_string()
+            }
+            Leaving::AskedTwice => String::new(),
+        })
+    }
+
+    /// [`StopWatch::start`] for a program without that option. Where it leaves before the run is
+    /// over, the line that says so ends with these words: behind `not stopped after N ms`, or behind
+    /// `while stopping, leaving at once`.
+    ///
+    /// # Errors
+    /// When the operating system refuses a handler or a thread.
+    pub fn with_words(
+        stop: Stop,
+        ending: Ending,
+        timeout: Duration,
+        words: impl Fn(Leaving) -> String + Send + Sync + 'static,
+    ) -> io::Result<StopWatch> {
+        let words: Words = Arc::new(words);
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
         let over = Arc::new(Over::default());
         let watched = Arc::clone(&over);
@@ -60,13 +92,13 @@ impl StopWatch {
             let mut received = signals.forever();
             if let Some(signal) = received.next() {
                 if *watched.lock() {
-                    leave(signal);
+                    leave(signal, &words);
                 }
                 first(signal, &stop, ending, timeout);
-                watch(watched, timeout);
+                watch(watched, timeout, words.clone());
             }
             if let Some(signal) = received.next() {
-                leave(signal);
+                leave(signal, &words);
             }
         })?;
         Ok(StopWatch { over })
@@ -86,23 +118,20 @@ fn first(signal: c_int, stop: &Stop, ending: Ending, timeout: Duration) {
     stop.ask(ending);
 }
 
-fn leave(signal: c_int) -> ! {
+fn leave(signal: c_int, words: &Words) -> ! {
+    let (signal, words) = (name(signal), words(Leaving::AskedTwice));
     // Standard error itself: the logs may be set to show nothing.
-    let _ = writeln!(io::stderr(), "tideflow: {} while stopping, leaving at once", name(signal));
+    let _ = writeln!(io::stderr(), "tideflow: {signal} while stopping, leaving at once{words}");
     Exit::SecondSignal.now()
 }
 
 /// Ends the process when the run is not over in time.
-fn watch(over: Arc<Over>, timeout: Duration) {
+fn watch(over: Arc<Over>, timeout: Duration, words: Words) {
     let deadline = Instant::now() + timeout;
     let watch = move || {
         if !over.before(deadline) {
-            let ms = timeout.as_millis();
-            let _ = writeln!(
-                io::stderr(),
-                "tideflow: not stopped after {ms} ms (`run.stop_timeout_ms`), leaving with the \
-                 last epochs unpublished"
-            );
+            let (ms, words) = (timeout.as_millis(), words(Leaving::TooLate));
+            let _ = writeln!(io::stderr(), "tideflow: not stopped after {ms} ms{words}");
             Exit::Failed.now()
         }
     };

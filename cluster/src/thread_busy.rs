@@ -5,6 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
+use tideflow_core::Metrics;
+
 /// The threads whose CPU time is shown.
 #[derive(Default)]
 pub struct BusyThreads {
@@ -18,7 +20,8 @@ pub struct Busy {
     pub name: String,
     /// CPU time since the thread started.
     pub cpu: Duration,
-    /// Share of one core since the previous sample, 0 to 1; at the first since it was registered.
+    /// Share of one core, 0 to 1, over the last interval of at least the length asked for; at first
+    /// since the thread was registered.
     pub share: f64,
 }
 
@@ -27,9 +30,22 @@ struct Thread {
     schedstat: PathBuf,
     sampled: Instant,
     cpu: Duration,
+    share: f64,
 }
 
+/// Shares over less are a matter of chance, and several may ask for them.
+const SAMPLE_MIN: Duration = Duration::from_secs(1);
+
 impl BusyThreads {
+    /// The page of metrics, with the share of each thread since it was last taken, at least a second
+    /// before.
+    pub fn page(&self, metrics: &Metrics) -> String {
+        for Busy { name, share, .. } in self.sample(SAMPLE_MIN) {
+            metrics.worker_busy.with_label_values(&[&name]).set(share);
+        }
+        metrics.text()
+    }
+
     /// Adds the calling thread.
     ///
     /// # Errors
@@ -39,25 +55,28 @@ impl BusyThreads {
         let schedstat = PathBuf::from("/proc").join(fs::read_link("/proc/thread-self")?);
         let schedstat = schedstat.join("schedstat");
         let cpu = cpu(&schedstat)?;
-        let thread = Thread { name: name.into(), schedstat, sampled: Instant::now(), cpu };
+        let (name, sampled, share) = (name.into(), Instant::now(), 0.0);
+        let thread = Thread { name, schedstat, sampled, cpu, share };
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
         Ok(())
     }
 
-    /// How busy each thread was since the previous sample, in the order of registration. A thread
-    /// that has ended is left out from then on.
-    pub fn sample(&self) -> Vec<Busy> {
+    /// How busy each thread was, in the order of registration, anew when the last sample is at least
+    /// `at_least` old. A thread that has ended is left out from then on.
+    pub fn sample(&self, at_least: Duration) -> Vec<Busy> {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let mut busy = Vec::with_capacity(threads.len());
         threads.retain_mut(|thread| {
             let Ok(cpu) = cpu(&thread.schedstat) else { return false };
             let now = Instant::now();
-            let wall = now.duration_since(thread.sampled).as_secs_f64();
-            let used = cpu.saturating_sub(thread.cpu).as_secs_f64();
-            // The kernel counts in ticks, so that a short interval can seem more than full.
-            let share = if wall > 0.0 { (used / wall).min(1.0) } else { 0.0 };
-            (thread.sampled, thread.cpu) = (now, cpu);
-            busy.push(Busy { name: thread.name.clone(), cpu, share });
+            let wall = now.duration_since(thread.sampled);
+            if wall > Duration::ZERO && wall >= at_least {
+                let used = cpu.saturating_sub(thread.cpu).as_secs_f64();
+                // The kernel counts in ticks, so that a short interval can seem more than full.
+                thread.share = (used / wall.as_secs_f64()).min(1.0);
+                (thread.sampled, thread.cpu) = (now, cpu);
+            }
+            busy.push(Busy { name: thread.name.clone(), cpu, share: thread.share });
             true
         });
         busy
@@ -107,7 +126,7 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(30);
         // The kernel counts now and then: wait until it has.
         let busy = loop {
-            let busy = threads.sample();
+            let busy = threads.sample(Duration::ZERO);
             let of = |name| busy.iter().find(|b| b.name == name).unwrap().clone();
             if of("working").cpu >= Duration::from_millis(50) {
                 break [of("working"), of("waiting")];
@@ -117,10 +136,14 @@ mod tests {
         };
         assert!(busy[1].cpu < Duration::from_millis(20), "{busy:?}");
         assert!(busy.iter().all(|b| (0.0..=1.0).contains(&b.share)), "{busy:?}");
+        // Too soon for another sample: the last one stands.
+        let again = threads.sample(Duration::from_secs(3_600));
+        let share = |name| again.iter().find(|b| b.name == name).unwrap().share;
+        assert_eq!([share("working"), share("waiting")], [busy[0].share, busy[1].share]);
         drop(release);
         quit.send(()).unwrap();
         waiting.join().unwrap();
         working.join().unwrap();
-        assert!(threads.sample().is_empty());
+        assert!(threads.sample(Duration::ZERO).is_empty());
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use tideflow_cluster::settings::Schema;
+use tideflow_cluster::settings::{ENV_PREFIX, Schema};
 use tideflow_cluster::{Exit, FRAMEWORK_DEFAULTS};
 
 const PROBE_DEFAULTS: &str = include_str!("../examples/probe.toml");
@@ -19,6 +19,12 @@ fn probe(args: &[&str]) -> Command {
     assert!(path.exists(), "{} is missing, {build}", path.display());
     let mut command = Command::new(path);
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // The settings of whoever runs the tests are not the tests'.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with(ENV_PREFIX) {
+            command.env_remove(name);
+        }
+    }
     command.env_remove("RUST_BACKTRACE").env("TIDEFLOW__HTTP__BIND", "127.0.0.1:0");
     command
 }
@@ -115,6 +121,15 @@ fn help_explains_every_option_with_its_default() {
 }
 
 #[test]
+fn the_exit_codes_of_help_are_those_of_the_readme() {
+    let readme = include_str!("../../README.md").replace('`', "");
+    for exit in Exit::ALL {
+        let line = format!("| {} | {} |\n", exit.code(), exit.meaning());
+        assert!(readme.contains(&line), "README.md: no line {line}");
+    }
+}
+
+#[test]
 fn golden_usage_errors_are_short_and_exit_with_2() {
     let (code, out, err) = output(&["run", "--threads", "3"]);
     assert_eq!((code, out.as_str()), (2, ""));
@@ -191,6 +206,39 @@ fn graph_prints_the_graph_in_the_format_asked() {
     assert!(output(&["graph"]).1.starts_with("Dot 0.5"));
     let args = ["graph", "--format", "json", "--probe.names", "x,y", "--probe.extra.a.b", "1"];
     assert_eq!(output(&args).1, "Json 0.5 [\"x\", \"y\"] {\"a.b\": \"1\"}\n");
+}
+
+#[test]
+fn golden_questions_reach_the_graph_as_they_were_asked() {
+    for (args, asked) in [
+        ("state ls", "State(List)"),
+        ("state show", "State(Show { snapshot: None })"),
+        ("state verify last", "State(Verify { snapshot: Some(\"last\") })"),
+        ("state gc", "State(Collect { dry_run: false })"),
+        ("state gc --dry-run", "State(Collect { dry_run: true })"),
+        (
+            "state export --key d1 --snapshot last",
+            "State(Export { snapshot: Some(\"last\"), operator: None, key: Some(\"d1\") })",
+        ),
+        (
+            "state --probe.share 0.1 savepoint last",
+            "State(Savepoint { name: \"last\", snapshot: None })",
+        ),
+        ("state drop last", "State(Drop { savepoint: \"last\" })"),
+        (
+            "state fork trial --snapshot last",
+            "State(Fork { job: \"trial\", snapshot: Some(\"last\") })",
+        ),
+        ("rejects ls --error x", "Rejects(List { error: Some(\"x\"), all: false })"),
+        ("rejects replay --all", "Rejects(Replay { all: true })"),
+    ] {
+        let (code, out, err) = output(&args.split(' ').collect::<Vec<_>>());
+        assert_eq!((code, out.trim_end()), (0, asked), "{args}: {err}");
+    }
+    for args in [&["state"][..], &["state", "savepoint"], &["rejects", "drop"]] {
+        let (code, _, err) = output(args);
+        assert!(code == 2 && err.contains("Usage: "), "{args:?}: {err}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 use tideflow_cluster::settings::{Inputs, Schema, Settings};
 use tideflow_cluster::{FRAMEWORK_DEFAULTS, FrameworkConfig, OnStop};
-use tideflow_core::Secret;
+use tideflow_core::{EpochSettings, Secret};
 
 const DEFAULTS: &str = "\
 # A graph.
@@ -93,8 +93,13 @@ fn the_defaults_of_the_framework_are_its_typed_configuration() {
     let settings = given("", &[], &[]).load();
     let config = FrameworkConfig::read(&settings).unwrap();
     assert_eq!((config.workers.threads, config.workers.process), (1, 0));
-    let epochs = &config.epochs;
-    assert_eq!((epochs.interval_ms, epochs.inflight_max, epochs.bytes_max), (50, 8, 8 << 20));
+    // A run without a program is paced the same.
+    let EpochSettings { interval, inflight_max, bytes_max, .. } = EpochSettings::default();
+    let epochs = EpochSettings::from(&config.epochs);
+    assert_eq!(
+        (epochs.interval, epochs.inflight_max, epochs.bytes_max),
+        (interval, inflight_max, bytes_max)
+    );
     assert_eq!((config.run.on_stop, config.run.stop_timeout_ms), (OnStop::Suspend, 10_000));
     assert_eq!(config.http.bind, "127.0.0.1:9464");
     assert!(config.hosts(&settings).unwrap().is_empty());
@@ -388,10 +393,12 @@ fn golden_references_that_lead_nowhere_are_refused() {
         given("", &[("EMPTY", "")], &[("graph.api_token", "env:EMPTY")]).problems(),
         ["flag `--graph.api_token`: `graph.api_token`: variable `EMPTY` is empty"]
     );
-    assert_eq!(
-        from_file("graph.api_token = 12345\n"),
-        ["t.toml:1: `graph.api_token` is ***, expected a text, `env:NAME` or `file:PATH`"]
-    );
+    for value in ["12345", "{ file = \"/no/such\" }"] {
+        assert_eq!(
+            from_file(&format!("graph.api_token = {value}\n")),
+            ["t.toml:1: `graph.api_token` is ***, expected a text, `env:NAME` or `file:PATH`"]
+        );
+    }
 }
 
 #[test]

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Epoch, EventTime};
+use crate::{Epoch, EventTime, Standing};
 
 /// How a partition takes part in the watermark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PartState {
     /// Records are coming: its watermark holds time back.
     Active,
@@ -25,6 +26,8 @@ pub struct Part {
     pub source: String,
     /// The partition.
     pub partition: i32,
+    /// Where reading it began, in the first epoch that it is a part of.
+    pub from: Option<i64>,
     /// The offset of the first record that is *not* in this epoch.
     pub next: i64,
     /// The largest event time read so far, less the out-of-orderness bound.
@@ -35,6 +38,7 @@ pub struct Part {
 
 /// How input ends, if it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Ending {
     /// More epochs follow.
     No,
@@ -53,10 +57,32 @@ pub struct Binding {
     pub parts: Vec<Part>,
     /// The watermark of the whole graph after this epoch.
     pub watermark: EventTime,
-    /// The wall clock when the epoch was opened, in milliseconds since 1970.
+    /// The wall clock when the epoch was cut, in milliseconds since 1970.
     pub wall_ms: i64,
     /// Whether this is the last epoch, and how it ends.
     pub ending: Ending,
+}
+
+impl Binding {
+    /// Where the job stands after it.
+    pub(crate) fn standing(&self) -> Standing {
+        let Binding { epoch, watermark, ref parts, .. } = *self;
+        Standing { epoch, watermark, parts: parts.clone() }
+    }
+
+    /// What every worker is told of it.
+    pub fn bound(&self, snapshot: bool) -> Bound {
+        let Binding { epoch, watermark, wall_ms, .. } = *self;
+        Bound { epoch, watermark, wall_ms, snapshot }
+    }
+}
+
+/// The least watermark of the partitions that hold time back. Where none does, nothing more is to be
+/// waited for than what was read: the largest of all.
+pub(crate) fn global_watermark(parts: &[Part]) -> EventTime {
+    let active = parts.iter().filter(|p| p.state == PartState::Active);
+    let all = parts.iter().map(|p| p.watermark);
+    active.map(|p| p.watermark).min().or_else(|| all.max()).unwrap_or(EventTime::MIN)
 }
 
 /// What every worker is told of a binding.
@@ -66,8 +92,10 @@ pub struct Bound {
     pub epoch: Epoch,
     /// The watermark of the whole graph after this epoch.
     pub watermark: EventTime,
-    /// The wall clock when the epoch was opened, in milliseconds since 1970.
+    /// The wall clock when the epoch was cut, in milliseconds since 1970.
     pub wall_ms: i64,
+    /// Whether a snapshot is to be taken after this epoch.
+    pub snapshot: bool,
 }
 
 /// Where bindings are recorded before anything that rests on them is published.
@@ -110,6 +138,12 @@ impl RecentBindings {
         RecentBindings { kept: Arc::default(), keep_max, last: 0 }
     }
 
+    /// Goes on behind this epoch.
+    #[must_use]
+    pub fn after(self, last: Epoch) -> Self {
+        RecentBindings { last, ..self }
+    }
+
     /// The bindings kept, oldest first.
     pub fn kept(&self) -> Vec<Binding> {
         self.kept.lock().expect("no holder of this lock panics").iter().cloned().collect()
@@ -129,5 +163,28 @@ impl BindingLog for RecentBindings {
 
     fn durable(&mut self) -> Epoch {
         self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(watermark: i64, state: PartState) -> Part {
+        let (source, watermark) = (String::new(), EventTime(watermark));
+        Part { source, partition: 0, from: None, next: 0, watermark, state }
+    }
+
+    #[test]
+    fn time_is_the_least_of_the_active_partitions_and_the_largest_where_none_is() {
+        use PartState::{Active, Ended, Idle};
+        let time = |parts: &[(i64, PartState)]| {
+            let parts: Vec<_> = parts.iter().map(|(at, state)| part(*at, *state)).collect();
+            global_watermark(&parts)
+        };
+        assert_eq!(time(&[]), EventTime::MIN);
+        assert_eq!(time(&[(5, Active), (3, Active), (1, Idle), (2, Ended)]), EventTime(3));
+        assert_eq!(time(&[(5, Idle), (3, Idle), (9, Ended)]), EventTime(9));
+        assert_eq!(time(&[(5, Idle), (i64::MIN, Active)]), EventTime::MIN);
     }
 }

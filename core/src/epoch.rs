@@ -48,6 +48,10 @@ impl std::fmt::Display for EventTime {
 
 /// What has a time of its own. Watermarks and windows go by it.
 pub trait Event {
+    /// Whether records of this kind have a time at all. The partitions of a source whose records have none
+    /// count as idle from the start: they neither hold the watermark back nor move it.
+    const TIMED: bool = true;
+
     /// When it happened, by the device's clock.
     fn event_time(&self) -> EventTime;
 }

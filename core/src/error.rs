@@ -32,3 +32,19 @@ impl BuildError {
         BuildError { operator: operator.into(), kind: ErrorKind::Invalid, source: source.into() }
     }
 }
+
+/// An option that cannot be used, or not together with others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OptionProblem {
+    /// The option with its section, as in `kafka.brokers`.
+    pub key: String,
+    /// Expected and found.
+    pub reason: String,
+}
+
+impl OptionProblem {
+    /// A problem with this option.
+    pub fn new(key: impl Into<String>, reason: impl Into<String>) -> Self {
+        OptionProblem { key: key.into(), reason: reason.into() }
+    }
+}

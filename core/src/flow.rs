@@ -11,9 +11,12 @@ use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::dataflow::operators::{Concatenate, Probe};
 use timely::dataflow::{Scope, StreamVec};
 
-use crate::pace::{Bindings, Pace, Tick, clock};
+use crate::pace::{Bindings, Bounds, Pace, Tick, clock};
 use crate::plan::{Check, Edge, Node, Plan};
-use crate::{BindingLog, Bound, BuildError, Epoch, Failure, Metrics, Stop};
+use crate::snapshot::{SnapshotPart, Snapshots};
+use crate::{
+    BindingLog, Bound, BuildError, DeadLetters, Epoch, Failure, Metrics, Resume, StateForm, Stop,
+};
 
 /// How epochs are paced.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +36,7 @@ impl Default for EpochSettings {
 }
 
 /// What the parts of a process share.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Job {
     /// The process's figures.
     pub metrics: Arc<Metrics>,
@@ -43,6 +46,20 @@ pub struct Job {
     pub failure: Failure,
     /// How epochs are paced.
     pub epochs: EpochSettings,
+    /// How long a process waits for the others of its job.
+    pub join_timeout: Duration,
+}
+
+impl Default for Job {
+    fn default() -> Self {
+        Job {
+            metrics: Arc::default(),
+            stop: Stop::default(),
+            failure: Failure::default(),
+            epochs: EpochSettings::default(),
+            join_timeout: Duration::from_secs(60),
+        }
+    }
 }
 
 /// What building a graph is for.
@@ -65,33 +82,45 @@ struct Inner<'s> {
     job: Job,
     mode: Mode,
     plan: RefCell<Plan>,
+    resume: Rc<Resume>,
     pace: Rc<Pace>,
     ticks: StreamVec<'s, Epoch, Tick>,
-    bound: StreamVec<'s, Epoch, Bound>,
-    durable: StreamVec<'s, Epoch, ()>,
+    bounds: Bounds<'s>,
     bindings: RefCell<Bindings<'s>>,
+    snapshots: RefCell<Vec<StreamVec<'s, Epoch, SnapshotPart>>>,
     published: ProbeHandle<Epoch>,
     sinks: RefCell<Vec<StreamVec<'s, Epoch, ()>>>,
     locals: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
 }
 
+impl<'s> Inner<'s> {
+    /// Its frontier is what has been published: a graph without sinks publishes bindings.
+    fn out(&self) -> StreamVec<'s, Epoch, ()> {
+        match self.sinks.borrow().as_slice() {
+            [] => self.bounds.durable.clone(),
+            sinks => self.scope.concatenate(sinks.iter().cloned()),
+        }
+    }
+}
+
 impl<'s> Flow<'s> {
     /// An empty graph in this timely scope. [`Flow::finish`] must be called when all parts are there.
-    pub fn new(scope: Scope<'s, Epoch>, job: Job, mode: Mode) -> Self {
+    pub fn new(scope: Scope<'s, Epoch>, job: Job, mode: Mode, resume: Rc<Resume>) -> Self {
         let (pace, published) = (Pace::new(), ProbeHandle::new());
-        let ticks = clock(scope, &job, pace.clone(), published.clone());
-        let (bindings, bound, durable) = Bindings::new(scope, ticks.clone());
+        let ticks = clock(scope, &job, &resume, pace.clone(), published.clone());
+        let (bindings, bounds) = Bindings::new(scope, ticks.clone());
         Flow {
             inner: Rc::new(Inner {
                 scope,
                 job,
                 mode,
                 plan: RefCell::default(),
+                resume,
                 pace,
                 ticks,
-                bound,
-                durable,
+                bounds,
                 bindings: RefCell::new(bindings),
+                snapshots: RefCell::default(),
                 published,
                 sinks: RefCell::default(),
                 locals: RefCell::default(),
@@ -99,22 +128,20 @@ impl<'s> Flow<'s> {
         }
     }
 
-    /// Ends construction: bindings go to `log`. Returns what the graph consists of.
+    /// Ends construction: bindings go to `log`, and a snapshot is taken every so many epochs, or none for
+    /// 0. Returns what the graph consists of.
     ///
     /// # Panics
     /// When a clone of the graph is still held.
-    pub fn finish(self, log: Box<dyn BindingLog>) -> Plan {
+    pub fn finish(self, log: Box<dyn BindingLog>, snapshot_every: u64) -> Plan {
         let Ok(inner) = Rc::try_unwrap(self.inner) else {
             panic!("a stream or a clone of the flow outlives the graph's function")
         };
         let scope = inner.scope;
+        inner.out().probe_with(&inner.published);
         let bindings = inner.bindings.into_inner();
-        bindings.build(scope, &inner.job, inner.pace, inner.published.clone(), log);
-        let mut ends = inner.sinks.into_inner();
-        if ends.is_empty() {
-            ends.push(inner.durable);
-        }
-        scope.concatenate(ends).probe_with(&inner.published);
+        let pace = (inner.pace, inner.published, snapshot_every);
+        bindings.build(scope, &inner.job, inner.resume, pace, log);
         inner.plan.into_inner()
     }
 
@@ -140,7 +167,12 @@ impl<'s> Flow<'s> {
 
     /// Every epoch's binding, on every worker, in order.
     pub fn bound(&self) -> StreamVec<'s, Epoch, Bound> {
-        self.inner.bound.clone()
+        self.inner.bounds.bound.clone()
+    }
+
+    /// Where this run goes on.
+    pub fn resume(&self) -> &Rc<Resume> {
+        &self.inner.resume
     }
 
     pub(crate) fn ticks(&self) -> StreamVec<'s, Epoch, Tick> {
@@ -148,7 +180,12 @@ impl<'s> Flow<'s> {
     }
 
     pub(crate) fn durable(&self) -> StreamVec<'s, Epoch, ()> {
-        self.inner.durable.clone()
+        self.inner.bounds.durable.clone()
+    }
+
+    /// Its frontier is what has been published everywhere.
+    pub(crate) fn published(&self) -> ProbeHandle<Epoch> {
+        self.inner.published.clone()
     }
 
     pub(crate) fn listen(&self, words: StreamVec<'s, Epoch, crate::pace::Word>) {
@@ -159,19 +196,41 @@ impl<'s> Flow<'s> {
         self.inner.sinks.borrow_mut().push(published);
     }
 
+    pub(crate) fn add_snapshots(&self, parts: StreamVec<'s, Epoch, SnapshotPart>) {
+        self.inner.snapshots.borrow_mut().push(parts);
+    }
+
+    /// What snapshots are made of, once all operators and sinks of the graph are there.
+    pub fn snapshots(&self) -> Snapshots<'s> {
+        let (scope, inner) = (self.scope(), &self.inner);
+        let pace = inner.pace.clone();
+        Snapshots {
+            parts: scope.concatenate(inner.snapshots.borrow().iter().cloned()),
+            standings: inner.bounds.standings.clone(),
+            // An epoch without results counts as published before its binding is durable.
+            published: scope.concatenate([inner.out(), inner.bounds.durable.clone()]),
+            taken: Box::new(move |epoch| pace.snapshot_taken(epoch)),
+        }
+    }
+
     /// Something that this worker's parts share, made by the first that asks.
     ///
     /// # Errors
     /// Those of `make`.
     pub fn local<T: 'static, E>(&self, make: impl FnOnce() -> Result<T, E>) -> Result<Rc<T>, E> {
         let id = TypeId::of::<T>();
-        let found = self.inner.locals.borrow().get(&id).cloned();
-        if let Some(found) = found {
-            return Ok(found.downcast().expect("the map is by type"));
+        if let Some(found) = self.found() {
+            return Ok(found);
         }
         let made = Rc::new(make()?);
         self.inner.locals.borrow_mut().insert(id, made.clone());
         Ok(made)
+    }
+
+    /// Something that this worker's parts share, if it was made.
+    pub fn found<T: 'static>(&self) -> Option<Rc<T>> {
+        let found = self.inner.locals.borrow().get(&TypeId::of::<T>()).cloned();
+        found.map(|found| found.downcast().expect("the map is by type"))
     }
 
     /// Adds a node to the graph's plan.
@@ -193,6 +252,19 @@ impl<'s> Flow<'s> {
         plan.nodes.push(Node { id, kind, name: name.to_string(), about });
         plan.edges.extend(inputs.iter().map(|(from, label)| Edge { from: *from, to: id, label }));
         Ok(id)
+    }
+
+    pub(crate) fn add_state(&self, form: StateForm) {
+        self.inner.plan.borrow_mut().states.push(form);
+    }
+
+    pub(crate) fn add_dead_letters(&self, letters: Box<dyn DeadLetters>) {
+        self.inner.plan.borrow_mut().dead_letters.push(letters);
+    }
+
+    /// The form of the state of every operator that is there so far.
+    pub fn states(&self) -> Vec<StateForm> {
+        self.inner.plan.borrow().states.clone()
     }
 
     /// Adds something that must hold before the graph starts.

@@ -30,6 +30,12 @@ pub struct Metrics {
     pub windowed: IntCounterVec,
     /// `tideflow_alarms_total{operator,state}`: alarms raised, cleared, expired.
     pub alarms: IntCounterVec,
+    /// `tideflow_state_keys{operator,worker}`: entries that an operator keeps on a worker: keys, and of
+    /// windows each key once for each that is open. This and the next are looked at every 64 epochs.
+    pub state_keys: GaugeVec,
+    /// `tideflow_state_bytes{operator,worker}`: about how many bytes of memory they take: reserved room
+    /// counts, what the allocator adds does not.
+    pub state_bytes: GaugeVec,
     /// `tideflow_inference_rows_total{operator}`: rows scored.
     pub inference_rows: IntCounterVec,
     /// `tideflow_inference_batch_rows{operator}`: rows a batch held before padding.
@@ -40,17 +46,20 @@ pub struct Metrics {
     pub sink_records: IntCounterVec,
     /// `tideflow_sink_seconds{sink}`: from an epoch's hand-over to its publication.
     pub sink_seconds: HistogramVec,
-    /// `tideflow_epoch`: the newest epoch bound.
+    /// `tideflow_epoch`: the newest epoch bound. This and the next three are known to the process of
+    /// worker 0; others show 0.
     pub epoch: Gauge,
     /// `tideflow_epoch_lag`: epochs bound and not yet published everywhere.
     pub epoch_lag: Gauge,
     /// `tideflow_watermark_seconds`: the graph's watermark, in seconds since 1970.
     pub watermark: Gauge,
-    /// `tideflow_watermark_delay_seconds`: the wall clock less the watermark.
+    /// `tideflow_watermark_delay_seconds`: the wall clock less the watermark. Over history or simulated
+    /// time it says how far in the past that is.
     pub watermark_delay: Gauge,
     /// `tideflow_consumer_lag{source,partition}`: records between position and the partition's end.
     pub consumer_lag: GaugeVec,
-    /// `tideflow_worker_busy_ratio{worker}`: share of a core used since the last scrape.
+    /// `tideflow_worker_busy_ratio{worker}`: share of a core used since the last scrape, at least a
+    /// second before.
     pub worker_busy: GaugeVec,
 }
 
@@ -79,6 +88,18 @@ impl Default for Metrics {
                 "alarms_total",
                 "Alarms raised, cleared or expired.",
                 &["operator", "state"],
+            ),
+            state_keys: levels(
+                r,
+                "state_keys",
+                "Entries that an operator keeps.",
+                &["operator", "worker"],
+            ),
+            state_bytes: levels(
+                r,
+                "state_bytes",
+                "Bytes of memory that an operator's state takes.",
+                &["operator", "worker"],
             ),
             inference_rows: counts(r, "inference_rows_total", "Rows scored.", &["operator"]),
             inference_batch: spread(

@@ -21,8 +21,11 @@ use timely::dataflow::operators::{Capability, InputCapability};
 use timely::dataflow::{Scope, StreamVec};
 use timely::scheduling::Activator;
 
+use crate::binding::global_watermark;
 use crate::operator::OperatorName;
-use crate::{Binding, BindingLog, Bound, Ending, Epoch, EventTime, Job, Part, PartState};
+use crate::{
+    Binding, BindingLog, Bound, Ending, Epoch, EventTime, Job, Part, PartState, Resume, Standing,
+};
 
 /// The end of one epoch and the start of the next.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,10 +46,14 @@ pub(crate) enum Word {
     Stop(Ending),
 }
 
-/// What the bindings operator tells the clock; both live on worker 0.
+/// What the operators of worker 0 that pace a graph tell each other.
 pub(crate) struct Pace {
     hurry: Cell<bool>,
     ending: Cell<Ending>,
+    /// The epoch of the snapshot under way, if one is.
+    snapshot: Cell<Option<Epoch>>,
+    /// The last epoch is cut.
+    over: Cell<bool>,
     clock: RefCell<Option<Activator>>,
 }
 
@@ -55,8 +62,25 @@ impl Pace {
         Rc::new(Pace {
             hurry: Cell::new(false),
             ending: Cell::new(Ending::No),
+            snapshot: Cell::new(None),
+            over: Cell::new(false),
             clock: RefCell::new(None),
         })
+    }
+
+    /// How the epoch that is cut now ends. The last one has a snapshot, and waits for the one before it.
+    fn ending_now(&self) -> Ending {
+        match self.snapshot.get() {
+            Some(_) => Ending::No,
+            None => self.ending.get(),
+        }
+    }
+
+    /// The snapshot of this epoch is whole: another may begin.
+    pub fn snapshot_taken(&self, epoch: Epoch) {
+        if self.snapshot.get() == Some(epoch) {
+            self.snapshot.set(None);
+        }
     }
 
     fn wake_clock(&self) {
@@ -80,14 +104,17 @@ fn wall_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Sends one tick an epoch to all workers, while no more epochs are in flight than allowed.
+/// Sends one tick an epoch to all workers, while no more epochs are in flight than allowed. The first
+/// comes when everything decided before is published: no source hears a tick while it replays.
 pub(crate) fn clock<'s>(
     scope: Scope<'s, Epoch>,
     job: &Job,
+    resume: &Resume,
     pace: Rc<Pace>,
     published: ProbeHandle<Epoch>,
 ) -> StreamVec<'s, Epoch, Tick> {
     let (interval, inflight_max) = (job.epochs.interval, job.epochs.inflight_max);
+    let (first, ticks) = (resume.last() + 1, scope.index() == 0 && !resume.ended());
     let name = OperatorName::new("epoch clock");
     let ticks = source::<_, CapacityContainerBuilder<Vec<Tick>>, _, _>(
         scope,
@@ -95,18 +122,20 @@ pub(crate) fn clock<'s>(
         |capability, info| {
             let activator = scope.activator_for(info.address);
             *pace.clock.borrow_mut() = Some(activator.clone());
-            let mut capability = (scope.index() == 0).then(|| capability.delayed(&1));
+            let mut capability = ticks.then(|| capability.delayed(&first));
             let mut next = Instant::now() + interval;
             move |output| {
                 name.run(|| {
                     let Some(held) = capability.as_mut() else { return };
-                    let (now, epoch, ending) = (Instant::now(), *held.time(), pace.ending.get());
-                    let room = !published.less_than(&epoch.saturating_sub(inflight_max));
+                    let (now, epoch, ending) = (Instant::now(), *held.time(), pace.ending_now());
+                    let oldest = first.max(epoch.saturating_sub(inflight_max));
+                    let room = !published.less_than(&oldest);
                     let due = now >= next || pace.hurry.get() || ending != Ending::No;
                     if room && due {
                         output.session(&*held).give(Tick { epoch, wall_ms: wall_ms(), ending });
                         pace.hurry.set(false);
                         if ending != Ending::No {
+                            pace.over.set(true);
                             capability = None;
                             return;
                         }
@@ -147,23 +176,36 @@ pub(crate) struct Bindings<'s> {
     words: Vec<Words>,
     bound: Output<Bound>,
     durable: Output<()>,
+    standings: Output<Standing>,
+}
+
+/// What the bindings operator yields.
+pub(crate) struct Bounds<'s> {
+    /// Every epoch's bound, on every worker.
+    pub bound: StreamVec<'s, Epoch, Bound>,
+    /// Its frontier is what is durable.
+    pub durable: StreamVec<'s, Epoch, ()>,
+    /// Where the job stands after each epoch with a snapshot, on worker 0.
+    pub standings: StreamVec<'s, Epoch, Standing>,
 }
 
 impl<'s> Bindings<'s> {
-    /// Starts construction; returns the broadcast bindings and the stream whose frontier is durability.
-    pub fn new(
-        scope: Scope<'s, Epoch>,
-        ticks: StreamVec<'s, Epoch, Tick>,
-    ) -> (Self, StreamVec<'s, Epoch, Bound>, StreamVec<'s, Epoch, ()>) {
+    /// Starts construction.
+    pub fn new(scope: Scope<'s, Epoch>, ticks: StreamVec<'s, Epoch, Tick>) -> (Self, Bounds<'s>) {
         let mut builder = OperatorBuilder::new("epoch bindings".to_string(), scope);
         let ticks = builder.new_input(ticks, Pipeline);
         let (bound_out, bound) = builder.new_output::<Vec<Bound>>();
         let (durable_out, durable) = builder.new_output::<Vec<()>>();
-        let (bound_out, durable_out) =
-            (OutputBuilder::from(bound_out), OutputBuilder::from(durable_out));
-        let bindings =
-            Bindings { builder, ticks, words: Vec::new(), bound: bound_out, durable: durable_out };
-        (bindings, bound.broadcast(), durable)
+        let (standings_out, standings) = builder.new_output::<Vec<Standing>>();
+        let bindings = Bindings {
+            builder,
+            ticks,
+            words: Vec::new(),
+            bound: OutputBuilder::from(bound_out),
+            durable: OutputBuilder::from(durable_out),
+            standings: OutputBuilder::from(standings_out),
+        };
+        (bindings, Bounds { bound: bound.broadcast(), durable, standings })
     }
 
     /// Adds a source's words.
@@ -172,27 +214,42 @@ impl<'s> Bindings<'s> {
         self.words.push(self.builder.new_input(words, Exchange::new(to_worker_0)));
     }
 
-    /// Ends construction.
+    /// Ends construction. What was recorded before is announced anew, as it was.
     pub fn build(
         self,
         scope: Scope<'s, Epoch>,
         job: &Job,
-        pace: Rc<Pace>,
-        published: ProbeHandle<Epoch>,
+        resume: Rc<Resume>,
+        (pace, published, snapshot_every): (Rc<Pace>, ProbeHandle<Epoch>, u64),
         mut log: Box<dyn BindingLog>,
     ) {
-        let Bindings { builder, mut ticks, mut words, mut bound, mut durable } = self;
+        let Bindings { builder, mut ticks, mut words, mut bound, mut durable, mut standings } =
+            self;
         let name = OperatorName::new("epoch bindings");
         let wake = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
         log.wake_with(Box::new(move || {
             let _ = wake.activate();
         }));
-        let mut state = Open { pace, published, metrics: job.metrics.clone(), ..Open::new(log) };
+        let mut state = Open {
+            watermark: resume.watermark(),
+            snapshot_every,
+            last_snapshot: resume.last(),
+            pace,
+            published,
+            metrics: job.metrics.clone(),
+            ..Open::new(log)
+        };
         let first = scope.index() == 0;
-        builder.build_reschedule(move |capabilities| {
-            drop(capabilities);
+        builder.build_reschedule(move |mut capabilities| {
+            // Nothing is bound before the first epoch to replay.
+            let next = resume.state_of() + 1;
+            let mut before = first.then(|| [0, 2].map(|i: usize| capabilities[i].delayed(&next)));
+            capabilities.clear();
             move |frontiers| {
                 name.run(|| {
+                    if let Some(before) = before.take() {
+                        state.tell_again(&resume, before, &mut bound, &mut standings);
+                    }
                     ticks.for_each(|capability, ticks| {
                         ticks.drain(..).filter(|_| first).for_each(|t| state.tick(&capability, t));
                     });
@@ -205,7 +262,7 @@ impl<'s> Bindings<'s> {
                     while let Some(epoch) = state.next()
                         && frontiers.iter().all(|f| !f.less_equal(&epoch))
                     {
-                        state.close(epoch, &mut bound);
+                        state.close(epoch, &mut bound, &mut standings);
                     }
                     state.drop_durable(&mut durable)
                 })
@@ -216,10 +273,12 @@ impl<'s> Bindings<'s> {
 
 /// Bindings not complete yet, and complete ones not durable yet.
 struct Open {
-    ticks: BTreeMap<Epoch, (Tick, Capability<Epoch>, Capability<Epoch>)>,
+    ticks: BTreeMap<Epoch, (Tick, [Capability<Epoch>; 3])>,
     parts: BTreeMap<Epoch, Vec<Part>>,
     undurable: VecDeque<(Epoch, Capability<Epoch>)>,
     watermark: EventTime,
+    snapshot_every: u64,
+    last_snapshot: Epoch,
     log: Box<dyn BindingLog>,
     pace: Rc<Pace>,
     published: ProbeHandle<Epoch>,
@@ -233,6 +292,8 @@ impl Open {
             parts: BTreeMap::new(),
             undurable: VecDeque::new(),
             watermark: EventTime::MIN,
+            snapshot_every: 0,
+            last_snapshot: 0,
             log,
             pace: Pace::new(),
             published: ProbeHandle::new(),
@@ -241,8 +302,8 @@ impl Open {
     }
 
     fn tick(&mut self, capability: &InputCapability<Epoch>, tick: Tick) {
-        let at = |port| capability.delayed(&tick.epoch, port);
-        self.ticks.insert(tick.epoch, (tick.clone(), at(0), at(1)));
+        let at = [0, 1, 2].map(|port| capability.delayed(&tick.epoch, port));
+        self.ticks.insert(tick.epoch, (tick, at));
     }
 
     fn word(&mut self, epoch: Epoch, word: Word) {
@@ -260,8 +321,8 @@ impl Open {
         self.ticks.first_key_value().map(|(epoch, _)| *epoch)
     }
 
-    fn close(&mut self, epoch: Epoch, bound: &mut Output<Bound>) {
-        let (tick, at_bound, at_durable) =
+    fn close(&mut self, epoch: Epoch, bound: &mut Output<Bound>, standings: &mut Output<Standing>) {
+        let (tick, [at_bound, at_durable, at_standing]) =
             self.ticks.remove(&epoch).expect("only an open epoch is closed");
         let mut parts = self.parts.remove(&epoch).unwrap_or_default();
         parts.sort();
@@ -274,11 +335,46 @@ impl Open {
         if exhausted {
             self.pace.end(Ending::Drain);
         }
-        let (watermark, wall_ms) = (self.watermark, tick.wall_ms);
-        bound.activate().session(&at_bound).give(Bound { epoch, watermark, wall_ms });
+        let (watermark, wall_ms, ending) = (self.watermark, tick.wall_ms, tick.ending);
+        let binding = Binding { epoch, parts, watermark, wall_ms, ending };
+        let snapshot = self.snapshot_due(epoch, ending != Ending::No);
+        bound.activate().session(&at_bound).give(binding.bound(snapshot));
+        if snapshot {
+            standings.activate().session(&at_standing).give(binding.standing());
+        }
         self.show(epoch, wall_ms);
-        self.log.append(Binding { epoch, parts, watermark, wall_ms, ending: tick.ending });
+        self.log.append(binding);
         self.undurable.push_back((epoch, at_durable));
+    }
+
+    fn tell_again(
+        &self,
+        resume: &Resume,
+        before: [Capability<Epoch>; 2],
+        bound: &mut Output<Bound>,
+        standings: &mut Output<Standing>,
+    ) {
+        for (told, binding) in resume.told_again(self.snapshot_every > 0) {
+            let [at_bound, at_standing] = [0, 1].map(|i| before[i].delayed(&told.epoch));
+            bound.activate().session(&at_bound).give(told);
+            if told.snapshot {
+                self.pace.snapshot.set(Some(told.epoch));
+                standings.activate().session(&at_standing).give(binding.standing());
+            }
+        }
+    }
+
+    /// Whether a snapshot begins after this epoch: one at a time, and always one at the end.
+    fn snapshot_due(&mut self, epoch: Epoch, end: bool) -> bool {
+        let every = self.snapshot_every;
+        let regular = !self.pace.over.get() && epoch - self.last_snapshot >= every;
+        let due = every > 0 && (end || regular);
+        if !due || self.pace.snapshot.get().is_some() {
+            return false;
+        }
+        self.pace.snapshot.set(Some(epoch));
+        self.last_snapshot = epoch;
+        true
     }
 
     fn show(&self, epoch: Epoch, wall_ms: i64) {
@@ -287,7 +383,8 @@ impl Open {
         self.metrics.epoch_lag.set(open.map_or(0.0, |open| epoch.saturating_sub(open) as f64));
         if self.watermark > EventTime::MIN && self.watermark < EventTime::MAX {
             self.metrics.watermark.set(self.watermark.0 as f64 / 1e3);
-            self.metrics.watermark_delay.set((wall_ms - self.watermark.0) as f64 / 1e3);
+            let delay = wall_ms.saturating_sub(self.watermark.0);
+            self.metrics.watermark_delay.set(delay as f64 / 1e3);
         }
     }
 
@@ -300,10 +397,4 @@ impl Open {
         let _ = durable.activate();
         !self.undurable.is_empty()
     }
-}
-
-/// The least watermark of the partitions that hold time back; nothing moves while none does.
-fn global_watermark(parts: &[Part]) -> EventTime {
-    let active = parts.iter().filter(|p| p.state == PartState::Active);
-    active.map(|p| p.watermark).min().unwrap_or(EventTime::MIN)
 }

@@ -1,6 +1,6 @@
 //! What a graph consists of, and what must hold before it may start.
 
-use crate::ErrorKind;
+use crate::{DeadLetters, ErrorKind, StateForm};
 
 /// One source, operator or sink of a graph. Its name is its identity.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -28,9 +28,11 @@ pub struct Edge {
 
 /// Something that must hold before the graph starts.
 pub struct Check {
-    /// What is checked, as a person would say it. The same is checked once.
+    /// What is checked, as a person would say it.
     pub what: String,
-    /// What must have been found well before this makes sense: the `what` of another check.
+    /// Which check it is: the same is made once.
+    pub key: String,
+    /// What must have been found well before this makes sense: the key of another check.
     pub after: Option<String>,
     /// Checks it: what was found, or what is wrong.
     pub run: Box<dyn Fn() -> Result<String, CheckFailure>>,
@@ -54,18 +56,22 @@ pub struct Plan {
     pub edges: Vec<Edge>,
     /// In the order of the nodes.
     pub checks: Vec<Check>,
+    /// Of the operators that keep state, in the order of the nodes.
+    pub states: Vec<StateForm>,
+    /// Where dead letters go, in the order of the nodes.
+    pub dead_letters: Vec<Box<dyn DeadLetters>>,
 }
 
 impl Plan {
     /// Runs the checks one after the other: each as it is asked for.
     pub fn findings(&self) -> impl Iterator<Item = (&str, Result<String, CheckFailure>)> {
-        let mut seen = std::collections::BTreeMap::<&str, bool>::new();
+        // What was wrong with each, if anything was.
+        let mut seen = std::collections::BTreeMap::<&str, Option<&str>>::new();
         self.checks.iter().filter_map(move |check| {
-            let what = check.what.as_str();
-            if seen.contains_key(what) {
+            if seen.contains_key(check.key.as_str()) {
                 return None;
             }
-            let missing = check.after.as_deref().filter(|w| seen.get(w) == Some(&false));
+            let missing = check.after.as_deref().and_then(|key| *seen.get(key)?);
             let outcome = match missing {
                 None => (check.run)(),
                 Some(other) => Err(CheckFailure {
@@ -73,7 +79,8 @@ impl Plan {
                     message: format!("not checked, because of {other}"),
                 }),
             };
-            seen.insert(what, outcome.is_ok());
+            let what = check.what.as_str();
+            seen.insert(&check.key, outcome.is_err().then_some(what));
             Some((what, outcome))
         })
     }

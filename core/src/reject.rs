@@ -19,8 +19,12 @@ pub enum Reason {
     NotFinite,
     /// The device id is not 1 to 64 of the allowed characters.
     BadDeviceId,
+    /// The record's key is not there, is none of this topic's, or is not the one that its value names.
+    BadKey,
     /// The event time lies further after the record's Kafka timestamp than `max_future`.
     FutureTime,
+    /// The record has no Kafka timestamp, so that nothing bounds its event time.
+    NoTimestamp,
     /// A model could not score the row.
     NotScored,
 }
@@ -34,7 +38,9 @@ impl Reason {
             Reason::MissingField => "missing_field",
             Reason::NotFinite => "not_finite",
             Reason::BadDeviceId => "bad_device_id",
+            Reason::BadKey => "bad_key",
             Reason::FutureTime => "future_time",
+            Reason::NoTimestamp => "no_timestamp",
             Reason::NotScored => "not_scored",
         }
     }
@@ -80,4 +86,15 @@ pub struct Rejected {
     pub payload: Option<Vec<u8>>,
     /// The record's own headers, unchanged.
     pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl Rejected {
+    /// About how many bytes it takes in memory.
+    pub fn size(&self) -> usize {
+        let len = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        let header = |(name, value): &(String, Option<Vec<u8>>)| 48 + name.len() + len(value);
+        let headers: usize = self.headers.iter().map(header).sum();
+        let texts = self.operator.len() + self.detail.len() + self.origin.topic.len();
+        size_of::<Self>() + texts + len(&self.key) + len(&self.payload) + headers
+    }
 }

@@ -1,15 +1,24 @@
 //! Building a graph on timely workers and stepping it until it ends.
 
-use std::sync::Mutex;
+use std::any::Any;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
 use std::time::Duration;
 
-use timely::WorkerConfig;
 use timely::communication::Allocator;
+use timely::communication::allocator::AllocatorBuilder;
 use timely::communication::allocator::thread::Thread;
+use timely::dataflow::InputHandle;
+use timely::dataflow::operators::Inspect;
+use timely::dataflow::operators::vec::Broadcast;
+use timely::execute::execute_from;
 use timely::worker::Worker;
+use timely::{CommunicationConfig, WorkerConfig};
 
 use crate::flow::{Flow, Job, Mode};
-use crate::{BindingLog, BuildError, Plan, RecentBindings};
+use crate::{BuildError, Durability, Plan, RecentBindings, Recovered};
 
 /// A run that ended before its input did.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +30,9 @@ pub enum RunError {
     /// The workers could not be started or connected.
     #[error("cannot start the workers: {0}")]
     Start(String),
+    /// A worker panicked, in a program whose panics do not end the process.
+    #[error("a worker panicked")]
+    Panicked,
 }
 
 /// Builds the graph to look at it: nothing is started.
@@ -31,49 +43,120 @@ pub fn plan(build: impl FnOnce(&Flow<'_>) -> Result<(), BuildError>) -> Result<P
     let worker = Allocator::Thread(Thread::default());
     let mut worker = Worker::new(WorkerConfig::default(), worker, None);
     worker.dataflow(|scope| {
-        let flow = Flow::new(scope, Job::default(), Mode::Plan);
+        let flow = Flow::new(scope, Job::default(), Mode::Plan, Rc::default());
         let built = build(&flow);
-        let plan = flow.finish(Box::new(RecentBindings::new(1)));
+        let plan = flow.finish(Box::new(RecentBindings::new(1)), 0);
         built.map(|()| plan)
     })
 }
 
 /// Builds the graph on every worker of this process and runs it until its sources end or it is asked
-/// to stop. Worker 0's bindings go to `log`.
+/// to stop. `durability` says where it goes on, and where it leaves what the next start needs.
 ///
 /// `each_worker` is called on every worker's thread before it starts, with the worker's index.
 ///
+/// In a job of several processes the workers of a failed one stay where they are, connected: if they
+/// said goodbye, the others would wait for them for ever. The caller must end the process.
+///
 /// # Errors
-/// When the workers cannot start, or the graph cannot be built on one of them.
+/// When the workers cannot start, the graph cannot be built on one of them, or a part of it fails. A
+/// panic of one worker leaves the others waiting for it, unless a hook ends the process.
 pub fn execute(
     config: timely::Config,
     job: &Job,
-    log: Box<dyn BindingLog>,
+    durability: impl Durability,
     each_worker: impl Fn(usize) + Send + Sync + 'static,
     build: impl Fn(&Flow<'_>) -> Result<(), BuildError> + Send + Sync + 'static,
 ) -> Result<(), RunError> {
-    let (failure, log) = (job.failure.clone(), Mutex::new(Some(log)));
+    let failure = job.failure.clone();
     let job = job.clone();
-    let guards = timely::execute(config, move |worker| {
+    let alone = !matches!(config.communication, CommunicationConfig::Cluster { .. });
+    let (ended, ends) = channel();
+    let (allocators, mesh) = connect(config.communication, job.join_timeout)?;
+    let guards = execute_from(allocators, mesh, config.worker, move |worker| {
         each_worker(worker.index());
-        let log = (worker.index() == 0).then(|| log.lock().expect("taken once").take()).flatten();
-        let log = log.unwrap_or_else(|| Box::new(RecentBindings::new(1)));
-        worker.dataflow(|scope| {
-            let flow = Flow::new(scope, job.clone(), Mode::Run);
-            if let Err(error) = build(&flow) {
-                job.failure.set(error);
-            }
-            flow.finish(log);
-        });
+        if let Some(recovered) = recover(worker, &job, &durability) {
+            worker.dataflow(|scope| {
+                let resume = Rc::new(recovered.resume.clone());
+                let flow = Flow::new(scope, job.clone(), Mode::Run, resume);
+                let log = durability.begin(&flow, &recovered).and_then(|log| {
+                    build(&flow)?;
+                    durability.end(&flow, &recovered)?;
+                    Ok(log)
+                });
+                let log = log.unwrap_or_else(|error| {
+                    job.failure.set(error);
+                    Box::new(RecentBindings::new(1))
+                });
+                flow.finish(log, durability.snapshot_every());
+            });
+        }
         // The park is bounded, so that a failure elsewhere in the process is seen.
-        while !job.failure.is_set() && worker.step_or_park(Some(Duration::from_millis(100))) {}
+        while !job.failure.is_set() && worker.step_or_park(Some(PARK)) {}
         if job.failure.is_set() {
+            let _ = ended.send(());
+            if !alone {
+                loop {
+                    thread::park();
+                }
+            }
             worker.installed_dataflows().into_iter().for_each(|d| worker.drop_dataflow(d));
         }
     })
     .map_err(RunError::Start)?;
+    // Every sender is with a worker: this ends with the first failure or the last worker.
+    if ends.recv().is_ok() && !alone {
+        std::mem::forget(guards);
+        return failure.take().map_or(Ok(()), |error| Err(RunError::Failed(error)));
+    }
     for result in guards.join() {
-        result.map_err(RunError::Start)?;
+        result.map_err(|_| RunError::Panicked)?;
     }
     failure.take().map_or(Ok(()), |error| Err(RunError::Failed(error)))
+}
+
+const PARK: Duration = Duration::from_millis(100);
+
+/// Connects the processes of a job. Timely waits for ever for one that is not there: when the time is
+/// over, what waits is left where it is.
+fn connect(
+    communication: CommunicationConfig,
+    limit: Duration,
+) -> Result<(Vec<AllocatorBuilder>, Box<dyn Any + Send>), RunError> {
+    let (sender, connected) = channel();
+    let connect = move || drop(sender.send(communication.try_build()));
+    let spawned = thread::Builder::new().name("connect".to_string()).spawn(connect);
+    spawned.map_err(|error| RunError::Start(error.to_string()))?;
+    match connected.recv_timeout(limit) {
+        Ok(built) => built.map_err(RunError::Start),
+        Err(RecvTimeoutError::Timeout) => Err(RunError::Start(format!(
+            "not all processes of the job were there within {} ms",
+            limit.as_millis()
+        ))),
+        Err(RecvTimeoutError::Disconnected) => Err(RunError::Panicked),
+    }
+}
+
+/// Has worker 0 find out where the job goes on, and tells all others. None: the run has failed.
+fn recover(worker: &mut Worker, job: &Job, durability: &impl Durability) -> Option<Recovered> {
+    let found = match (worker.index() == 0).then(|| durability.recover(job)) {
+        Some(Err(error)) => {
+            job.failure.set(error);
+            return None;
+        }
+        Some(Ok(found)) => Some(found),
+        None => None,
+    };
+    let (mut input, told) = (InputHandle::new(), Rc::new(RefCell::new(None)));
+    let heard = told.clone();
+    worker.dataflow::<u64, _, _>(|scope| {
+        let broadcast = input.to_stream(scope).broadcast();
+        broadcast.inspect(move |found: &Recovered| *heard.borrow_mut() = Some(found.clone()));
+    });
+    found.into_iter().for_each(|found| input.send(found));
+    input.close();
+    while !job.failure.is_set() && told.borrow().is_none() {
+        worker.step_or_park(Some(PARK));
+    }
+    told.take()
 }

@@ -1,18 +1,18 @@
 //! Passwords and tokens that never reach a log, a page or a file of ours.
 
 use std::fmt;
-use std::path::PathBuf;
 
-use serde::de::{self, MapAccess, Visitor};
+use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 const MASK: &str = "***";
 
-/// A password or token. `Debug`, `Display` and `Serialize` give `***`; [`Secret::reveal`] gives the text.
+/// A password or token. `Debug`, `Display` and `Serialize` give `***`; [`Secret::reveal`] gives
+/// the text.
 ///
-/// In a configuration it is either the text itself (`sasl_password = "…"`, or the option's
-/// environment variable) or a file that holds it: `sasl_password = { file = "/run/secrets/kafka" }`.
-/// The file is read when the configuration is; one line end after the text is dropped.
+/// In a configuration it is text (`sasl_password = "…"`), or says where the text is kept:
+/// `env:NAME` or `file:PATH`. The settings of a graph's binary look there; what is read here is the
+/// text itself.
 ///
 /// ```
 /// let secret = tideflow_core::Secret::new("hunter2");
@@ -59,17 +59,17 @@ impl Serialize for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TextOrFile)
+        deserializer.deserialize_any(Text)
     }
 }
 
-struct TextOrFile;
+struct Text;
 
-impl<'de> Visitor<'de> for TextOrFile {
+impl<'de> Visitor<'de> for Text {
     type Value = Secret;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the secret's text or { file = \"path\" }")
+        f.write_str("the secret's text")
     }
 
     // Serde's own "invalid type" message quotes the value, so a password of digits only
@@ -93,23 +93,6 @@ impl<'de> Visitor<'de> for TextOrFile {
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Secret, E> {
         Ok(Secret(text.to_owned()))
     }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Secret, A::Error> {
-        let mut file: Option<PathBuf> = None;
-        while let Some(key) = map.next_key::<String>()? {
-            match key.as_str() {
-                "file" => file = Some(map.next_value()?),
-                other => return Err(de::Error::unknown_field(other, &["file"])),
-            }
-        }
-        let path = file.ok_or_else(|| de::Error::missing_field("file"))?;
-        let text = std::fs::read_to_string(&path).map_err(|error| {
-            de::Error::custom(format!("reading the secret file `{}`: {error}", path.display()))
-        })?;
-        let line =
-            text.strip_suffix('\n').map_or(text.as_str(), |t| t.strip_suffix('\r').unwrap_or(t));
-        Ok(Secret(line.to_owned()))
-    }
 }
 
 #[cfg(test)]
@@ -124,24 +107,20 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_read_from_text_digits_or_a_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("password");
-        std::fs::write(&path, "from file\r\n").unwrap();
-        let by_file = format!("{{\"file\": {path:?}}}");
-        for (json, text) in
-            [("\"hunter2\"", "hunter2"), ("1234", "1234"), (by_file.as_str(), "from file")]
-        {
+    fn a_secret_is_read_from_text_or_digits() {
+        for (json, text) in [("\"hunter2\"", "hunter2"), ("1234", "1234")] {
             let secret: Secret = serde_json::from_str(json).unwrap();
             assert_eq!(secret.reveal(), text);
         }
     }
 
     #[test]
-    fn a_missing_secret_file_is_named_and_an_unknown_key_refused() {
-        let error = serde_json::from_str::<Secret>(r#"{"file": "/no/such"}"#).unwrap_err();
-        assert!(error.to_string().contains("`/no/such`"), "{error}");
-        let error = serde_json::from_str::<Secret>(r#"{"path": "/no/such"}"#).unwrap_err();
-        assert!(error.to_string().contains("unknown field `path`"), "{error}");
+    fn what_cannot_be_a_secret_is_refused_without_showing_it() {
+        let error = serde_json::from_str::<Secret>("12.5").unwrap_err().to_string();
+        assert!(error.contains("must be written in quotes") && !error.contains("12.5"), "{error}");
+        let error = serde_json::from_str::<Secret>(r#"{"file": "hunter2"}"#).unwrap_err();
+        let error = error.to_string();
+        let expected = "invalid type: map, expected the secret's text";
+        assert!(error.starts_with(expected) && !error.contains("hunter2"), "{error}");
     }
 }

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::{ParallelizationContract, Pipeline};
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::progress::frontier::MutableAntichain;
 use timely::scheduling::SyncActivator;
 
 use crate::flow::{Flow, Mode, Stream};
 use crate::operator::{OperatorName, abandon};
 use crate::plan::Check;
-use crate::{BuildError, Epoch};
+use crate::{BuildError, DeadLetters, Epoch};
 
 /// A place results go to, as it runs on one worker. Every implementation promises:
 /// 1. no call waits: what takes time happens on a thread of its own, which wakes the worker when it
@@ -47,21 +49,41 @@ pub trait Sink<D>: 'static {
     fn close(&mut self, epoch: Epoch);
     /// The last epoch of which everything is out, among those closed; 0 before the first.
     fn published(&mut self) -> Epoch;
+    /// Learns that it has been given all records of the epochs up to this one: what it may prepare.
+    fn complete(&mut self, _through: Epoch) {}
+    /// Learns that the bindings of all epochs up to this one are durable.
+    fn durable(&mut self, _through: Epoch) {}
 }
 
 /// What a graph says of a sink: enough to check it, to draw it and to start it.
-pub trait SinkSpec<D> {
+pub trait SinkSpec<D: Clone + 'static>: Sized {
     /// The sink as it runs on one worker.
     type Sink: Sink<D>;
     /// What it is, with the settings that matter.
     fn about(&self) -> String;
     /// What must hold before it starts.
     fn checks(&self) -> Vec<Check>;
+    /// Where they can be looked at, if what it publishes are dead letters.
+    fn dead_letters(&self) -> Option<Box<dyn DeadLetters>> {
+        None
+    }
     /// Starts it on one worker.
     ///
     /// # Errors
     /// When it cannot start here and now.
     fn start(self, start: SinkStart<'_, '_>) -> Result<Self::Sink, BuildError>;
+    /// Connects a stream to it, in a graph that runs. A sink that wants its records on certain workers
+    /// sends them there first.
+    ///
+    /// # Errors
+    /// When it cannot start here and now.
+    fn connect<'s>(
+        self,
+        outlet: Outlet<'s>,
+        stream: StreamVec<'s, Epoch, D>,
+    ) -> Result<(), BuildError> {
+        outlet.gate(stream, Pipeline, |start| self.start(start))
+    }
 }
 
 /// Where a sink starts.
@@ -90,26 +112,55 @@ impl<'s> Flow<'s> {
         let node = self.node("sink", name, spec.about(), stream.origins())?;
         debug_assert!(node > 0, "a sink has an input");
         spec.checks().into_iter().for_each(|c| self.check(c));
-        let name = OperatorName::new(name);
+        if let Some(letters) = spec.dead_letters() {
+            self.add_dead_letters(letters);
+        }
+        if self.mode() == Mode::Plan {
+            return Ok(());
+        }
+        let outlet = Outlet { name: OperatorName::new(name), flow: self.clone() };
+        spec.connect(outlet, stream.into_timely())
+    }
+}
 
-        let mut builder = OperatorBuilder::new(name.as_str().to_string(), self.scope());
-        let mut data = builder.new_input(stream.into_timely(), Pipeline);
+/// A sink's place in a graph that runs.
+pub struct Outlet<'s> {
+    name: OperatorName,
+    flow: Flow<'s>,
+}
+
+impl<'s> Outlet<'s> {
+    /// The sink's name.
+    pub fn name(&self) -> OperatorName {
+        self.name
+    }
+
+    /// The graph.
+    pub fn flow(&self) -> &Flow<'s> {
+        &self.flow
+    }
+
+    /// Gives a stream to a sink and tells it when to publish: the one operator that every sink has.
+    /// `route` says to which worker's sink the records go.
+    ///
+    /// # Errors
+    /// Those of `start`.
+    pub fn gate<D: Clone + 'static, S: Sink<D>>(
+        self,
+        stream: StreamVec<'s, Epoch, D>,
+        route: impl ParallelizationContract<Epoch, Vec<D>>,
+        start: impl FnOnce(SinkStart<'_, 's>) -> Result<S, BuildError>,
+    ) -> Result<(), BuildError> {
+        let Outlet { name, flow } = self;
+        let mut builder = OperatorBuilder::new(name.as_str().to_string(), flow.scope());
+        let mut data = builder.new_input(stream, route);
         // Never written to: the frontier of this output is what has been published.
         let (_, published) = builder.new_output::<Vec<()>>();
         // Read for its frontier alone: which bindings are durable.
-        let _durable = builder.new_input_connection(self.durable(), Pipeline, []);
-        let info = builder.operator_info();
-        let started = match self.mode() {
-            Mode::Plan => Ok(None),
-            Mode::Run => spec
-                .start(SinkStart {
-                    name,
-                    flow: self,
-                    waker: self.scope().worker().sync_activator_for(info.address.to_vec()),
-                })
-                .map(Some),
-        };
-        let mut sink = match started {
+        let _durable = builder.new_input_connection(flow.durable(), Pipeline, []);
+        let address = builder.operator_info().address;
+        let waker = flow.scope().worker().sync_activator_for(address.to_vec());
+        let mut sink = match start(SinkStart { name, flow: &flow, waker }) {
             Ok(sink) => sink,
             Err(error) => {
                 abandon(builder);
@@ -122,27 +173,33 @@ impl<'s> Flow<'s> {
             let mut closed = BTreeMap::<Epoch, Capability<Epoch>>::new();
             move |frontiers| {
                 name.run(|| {
-                    let Some(sink) = sink.as_mut() else { return false };
                     data.for_each(|capability, items| {
                         let epoch = *capability.least().expect("records carry one epoch");
                         open.entry(epoch).or_insert_with(|| capability.delayed(&epoch, 0));
                         sink.take(epoch, items);
                     });
-                    let passed = |e: &Epoch| frontiers.iter().all(|f| !f.less_equal(e));
+                    let [complete, durable] = [0, 1].map(|i| through(&frontiers[i]));
+                    sink.complete(complete);
+                    sink.durable(durable);
                     while let Some(first) = open.first_entry()
-                        && passed(first.key())
+                        && *first.key() <= complete.min(durable)
                     {
                         let (epoch, capability) = first.remove_entry();
                         sink.close(epoch);
                         closed.insert(epoch, capability);
                     }
-                    let through = sink.published();
-                    closed = closed.split_off(&(through + 1));
+                    let out = sink.published();
+                    closed = closed.split_off(&out.saturating_add(1));
                     !open.is_empty() || !closed.is_empty()
                 })
             }
         });
-        self.add_sink(published);
+        flow.add_sink(published);
         Ok(())
     }
+}
+
+/// The last epoch that a frontier has passed.
+fn through(frontier: &MutableAntichain<Epoch>) -> Epoch {
+    frontier.frontier().first().map_or(Epoch::MAX, |next| next.saturating_sub(1))
 }

@@ -1,5 +1,8 @@
 //! How records enter a graph.
 
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
 use timely::ExchangeData;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -7,13 +10,14 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::scheduling::{Activator, SyncActivator};
 
 use crate::flow::{Flow, Mode, Stream};
 use crate::operator::{OperatorName, abandon};
 use crate::pace::{Tick, Word};
 use crate::plan::Check;
-use crate::{Bound, BuildError, Ending, Epoch, EventTime, Job, Part, Rejected};
+use crate::{Bound, BuildError, Ending, Epoch, EventTime, Job, Part, Rejected, Resume};
 
 /// A place records come from, as it runs on one worker. Every implementation promises:
 /// 1. polling never waits, and takes about [`Batch::RECORDS`] records at most;
@@ -22,11 +26,13 @@ use crate::{Bound, BuildError, Ending, Epoch, EventTime, Job, Part, Rejected};
 ///    epoch that ends, what is polled after to the next;
 /// 4. a partition's watermark is a function of what was read from it;
 /// 5. bytes that do not decode come out as [`Rejected`], are counted, and never end the process;
-/// 6. when records arrive after a poll that found none, it wakes the worker.
+/// 6. when records arrive after a poll that found none, it wakes the worker;
+/// 7. started with epochs to replay, it goes on where [`Resume::partitions`] says and yields each record
+///    in the epoch that its cuts say ([`Batch::of`]), and nothing beyond them before all are reached.
 ///
 /// ```
 /// use tideflow_core::{Batch, EventTime, Part, PartState, Source};
-/// /// Counts to a limit.
+/// /// Counts to a limit, from 0: it cannot replay, and so is for jobs that never do.
 /// struct Numbers { next: i64, end: i64 }
 /// impl Source for Numbers {
 ///     type Item = i64;
@@ -37,8 +43,10 @@ use crate::{Bound, BuildError, Ending, Epoch, EventTime, Job, Part, Rejected};
 ///     fn cut(&mut self, _wall_ms: i64, parts: &mut Vec<Part>) {
 ///         let state = if self.next < self.end { PartState::Active } else { PartState::Ended };
 ///         let source = "numbers".to_string();
-///         parts.push(Part { source, partition: 0, next: self.next, watermark: EventTime(self.next), state });
+///         let (from, watermark) = (Some(0), EventTime(self.next));
+///         parts.push(Part { source, partition: 0, from, next: self.next, watermark, state });
 ///     }
+///     fn replayed(&self) -> u64 { 0 }
 /// }
 /// let (mut source, mut batch) = (Numbers { next: 0, end: 2 }, Batch::default());
 /// while source.poll(&mut batch) {}
@@ -51,9 +59,15 @@ pub trait Source: 'static {
     fn poll(&mut self, batch: &mut Batch<Self::Item>) -> bool;
     /// Tells where its partitions stand, at the wall-clock time that the epoch's binding records.
     fn cut(&mut self, wall_ms: i64, parts: &mut Vec<Part>);
+    /// The last recorded epoch of which all has been yielded: [`Resume::last`] once there is nothing left to
+    /// replay.
+    fn replayed(&self) -> Epoch;
     /// Learns how far the whole graph has come, so that it can hold back partitions that run ahead:
     /// what they yield would only wait in open windows. When to read is free; what a cut holds is not.
     fn advanced(&mut self, _watermark: EventTime) {}
+    /// Learns that everything before an earlier cut of its own, `parts`, has been published. What it
+    /// acknowledges upstream must lie before that. The cuts of a run's last epochs are not told.
+    fn published(&mut self, _parts: &[Part]) {}
 }
 
 /// What one poll of a source found.
@@ -63,18 +77,32 @@ pub struct Batch<T> {
     pub items: Vec<T>,
     /// What did not decode.
     pub rejected: Vec<Rejected>,
-    /// The size of both in bytes, as read.
+    /// About how many bytes both take in memory. Everything counts: it is what bounds an epoch.
     pub bytes: usize,
+    /// The same of epochs that are replayed.
+    replayed: BTreeMap<Epoch, (Vec<T>, Vec<Rejected>)>,
 }
 
 impl<T> Batch<T> {
     /// About how many records a poll takes.
     pub const RECORDS: usize = 1024;
+
+    /// Where records of an epoch go: one that is replayed, or none for the open one.
+    #[inline]
+    pub fn of(&mut self, replayed: Option<Epoch>) -> (&mut Vec<T>, &mut Vec<Rejected>) {
+        match replayed {
+            None => (&mut self.items, &mut self.rejected),
+            Some(epoch) => {
+                let (items, rejected) = self.replayed.entry(epoch).or_default();
+                (items, rejected)
+            }
+        }
+    }
 }
 
 impl<T> Default for Batch<T> {
     fn default() -> Self {
-        Batch { items: Vec::new(), rejected: Vec::new(), bytes: 0 }
+        Batch { items: Vec::new(), rejected: Vec::new(), bytes: 0, replayed: BTreeMap::new() }
     }
 }
 
@@ -103,6 +131,8 @@ pub struct SourceStart {
     pub workers: usize,
     /// What the process's parts share.
     pub job: Job,
+    /// Where it goes on: promise 7.
+    pub resume: Rc<Resume>,
     /// Wakes the worker: promise 6.
     pub waker: SyncActivator,
 }
@@ -144,6 +174,7 @@ impl<'s> Flow<'s> {
                     worker,
                     workers,
                     job: self.job().clone(),
+                    resume: self.resume().clone(),
                     waker: scope.worker().sync_activator_for(info.address.to_vec()),
                 })
                 .map(Some),
@@ -155,10 +186,17 @@ impl<'s> Flow<'s> {
                 return Err(error);
             }
         };
+        let waker = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
+        self.job().stop.wake_with(move || {
+            let _ = waker.activate(); // fails when the worker has ended, which needs no waking
+        });
         let readings = self.job().metrics.readings.with_label_values(&[name.as_str()]);
+        let resume = self.resume().clone();
         let mut reader = Reader {
             name,
             source,
+            replay_to: resume.last(),
+            ends_there: resume.ended(),
             job: self.job().clone(),
             activator: scope.activator_for(info.address),
             readings,
@@ -167,16 +205,22 @@ impl<'s> Flow<'s> {
             words: OutputBuilder::from(words),
             batch: Batch::default(),
             open: None,
+            cuts: VecDeque::new(),
+            published: self.published(),
         };
         builder.build(move |capabilities| {
-            let mut held = capabilities.into_iter().map(|c| c.delayed(&1));
+            let first = resume.state_of() + 1;
+            let mut held = capabilities.into_iter().map(|c| c.delayed(&first));
             let mut next = || held.next().expect("a capability an output");
             reader.open = reader.source.is_some().then(|| Open::at(next(), next(), next()));
             move |_frontiers| {
                 name.run(|| {
                     ticks.for_each(|_, ticks| ticks.drain(..).for_each(|t| reader.tick(&t)));
                     bounds.for_each(|_, bounds| reader.advanced(bounds.last().copied()));
-                    reader.read();
+                    match reader.replaying() {
+                        true => reader.replay(),
+                        false => reader.read(),
+                    }
                 })
             }
         });
@@ -204,11 +248,21 @@ impl Open {
     fn at(data: Capability<Epoch>, rejects: Capability<Epoch>, words: Capability<Epoch>) -> Self {
         Open { data, rejects, words, bytes: 0, hurried: false, stop_told: false }
     }
+
+    fn downgrade(&mut self, epoch: Epoch) {
+        for held in [&mut self.data, &mut self.rejects, &mut self.words] {
+            held.downgrade(&epoch);
+        }
+    }
 }
 
 struct Reader<S: Source> {
     name: OperatorName,
     source: Option<S>,
+    /// The last epoch that was decided before.
+    replay_to: Epoch,
+    /// Whether no epoch comes after that.
+    ends_there: bool,
     job: Job,
     activator: Activator,
     readings: prometheus::IntCounter,
@@ -217,6 +271,9 @@ struct Reader<S: Source> {
     words: Output<Word>,
     batch: Batch<S::Item>,
     open: Option<Open>,
+    /// Own cuts not yet published; bounded by the epochs in flight.
+    cuts: VecDeque<(Epoch, Vec<Part>)>,
+    published: ProbeHandle<Epoch>,
 }
 
 /// Batches read before the other operators have their turn.
@@ -229,17 +286,18 @@ impl<S: Source> Reader<S> {
         assert_eq!(*open.words.time(), tick.epoch, "ticks must come in order");
         let mut parts = Vec::new();
         source.cut(tick.wall_ms, &mut parts);
-        let parts = parts.into_iter().map(Word::Part);
-        self.words.activate().session(&open.words).give_iterator(parts);
+        let words = parts.iter().cloned().map(Word::Part);
+        self.words.activate().session(&open.words).give_iterator(words);
+        self.cuts.push_back((tick.epoch, parts));
+        let out = self.cuts.partition_point(|(epoch, _)| !self.published.less_equal(epoch));
+        if let Some((_, parts)) = self.cuts.drain(..out).next_back() {
+            source.published(&parts);
+        }
         if tick.ending == Ending::No {
-            let next = tick.epoch + 1;
-            open.data.downgrade(&next);
-            open.rejects.downgrade(&next);
-            open.words.downgrade(&next);
+            open.downgrade(tick.epoch + 1);
             (open.bytes, open.hurried) = (0, false);
         } else {
-            self.open = None;
-            self.source = None;
+            self.end();
         }
     }
 
@@ -249,14 +307,74 @@ impl<S: Source> Reader<S> {
         }
     }
 
-    /// Reads into the open epoch until it is full, nothing is there, or it is others' turn.
-    fn read(&mut self) {
-        let (Some(source), Some(open)) = (self.source.as_mut(), self.open.as_mut()) else { return };
+    /// Whether epochs decided before are still to be yielded, or the end that comes after them.
+    fn replaying(&self) -> bool {
+        let open = self.open.as_ref();
+        open.is_some_and(|open| *open.words.time() <= self.replay_to || self.ends_there)
+    }
+
+    /// Yields records again, in the epochs that were recorded of them.
+    fn replay(&mut self) {
+        self.pass_stop_on();
+        for _ in 0..BATCHES_A_TURN {
+            if self.replay_done() {
+                break;
+            }
+            let Some(source) = self.source.as_mut() else { return };
+            let more = source.poll(&mut self.batch);
+            self.send_replayed();
+            if !more && !self.replay_done() {
+                return; // the source wakes us
+            }
+        }
+        self.activator.activate();
+    }
+
+    /// Lets go of the epochs of which all is yielded; true when that is all of them.
+    fn replay_done(&mut self) -> bool {
+        let (Some(source), Some(open)) = (&self.source, self.open.as_mut()) else { return true };
+        let reached = source.replayed().min(self.replay_to);
+        open.downgrade(reached + 1);
+        let done = reached == self.replay_to;
+        if done && self.ends_there {
+            self.end();
+        }
+        done
+    }
+
+    fn send_replayed(&mut self) {
+        let Some(open) = self.open.as_ref() else { return };
+        debug_assert!(self.batch.items.is_empty(), "promise 7");
+        self.batch.bytes = 0;
+        for (epoch, (mut items, mut rejected)) in std::mem::take(&mut self.batch.replayed) {
+            let at = |held: &Capability<Epoch>| held.delayed(&epoch);
+            self.readings.inc_by((items.len() + rejected.len()) as u64);
+            count_rejected(&self.job, self.name, &rejected);
+            send(&mut self.data, &at(&open.data), &mut items);
+            send(&mut self.rejects, &at(&open.rejects), &mut rejected);
+        }
+    }
+
+    /// Tells the clock, once, that this process was asked to stop.
+    fn pass_stop_on(&mut self) {
         let stop = self.job.stop.asked();
-        if stop != Ending::No && !open.stop_told {
+        if let Some(open) = self.open.as_mut()
+            && stop != Ending::No
+            && !open.stop_told
+        {
             open.stop_told = true;
             self.words.activate().session(&open.words).give(Word::Stop(stop));
         }
+    }
+
+    fn end(&mut self) {
+        (self.open, self.source) = (None, None);
+    }
+
+    /// Reads into the open epoch until it is full, nothing is there, or it is others' turn.
+    fn read(&mut self) {
+        self.pass_stop_on();
+        let (Some(source), Some(open)) = (self.source.as_mut(), self.open.as_mut()) else { return };
         for _ in 0..BATCHES_A_TURN {
             if open.bytes >= self.job.epochs.bytes_max {
                 if !open.hurried {
@@ -269,20 +387,22 @@ impl<S: Source> Reader<S> {
             open.bytes += std::mem::take(&mut self.batch.bytes);
             let (items, rejected) = (&mut self.batch.items, &mut self.batch.rejected);
             self.readings.inc_by((items.len() + rejected.len()) as u64);
-            if !items.is_empty() {
-                self.data.activate().session(&open.data).give_container(items);
-                items.clear();
-            }
-            if !rejected.is_empty() {
-                count_rejected(&self.job, self.name, rejected);
-                self.rejects.activate().session(&open.rejects).give_container(rejected);
-                rejected.clear();
-            }
+            count_rejected(&self.job, self.name, rejected);
+            send(&mut self.data, &open.data, items);
+            send(&mut self.rejects, &open.rejects, rejected);
             if !more {
                 return; // the source wakes us
             }
         }
         self.activator.activate();
+    }
+}
+
+/// Gives records out and leaves `items` empty, for the next batch.
+fn send<D: Clone + 'static>(out: &mut Output<D>, at: &Capability<Epoch>, items: &mut Vec<D>) {
+    if !items.is_empty() {
+        out.activate().session(at).give_container(items);
+        items.clear();
     }
 }
 

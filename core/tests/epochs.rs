@@ -6,20 +6,36 @@ use std::time::{Duration, Instant};
 
 use tideflow_core::{
     Batch, Binding, BindingLog, BuildError, Check, Ending, Epoch, EpochSettings, EventTime, Flow,
-    Job, Part, PartState, RecentBindings, RunError, Sink, SinkSpec, SinkStart, Source, SourceSpec,
-    SourceStart, execute, timely,
+    Job, LogOnly, Part, PartState, RecentBindings, RunError, Sink, SinkSpec, SinkStart, Source,
+    SourceSpec, SourceStart, execute, timely,
 };
 
 /// Numbers from each worker, 100 bytes each; for ever where `each` is `i64::MAX`.
 #[derive(Clone)]
 struct Numbers {
     each: i64,
+    ends: bool,
+    /// What the sources were told is published.
+    told: Arc<Mutex<Vec<Part>>>,
+}
+
+impl Numbers {
+    fn of(each: i64) -> Self {
+        Numbers { each, ends: true, told: Arc::default() }
+    }
+
+    /// They never end, though no more come.
+    fn for_ever(self) -> Self {
+        Numbers { ends: false, ..self }
+    }
 }
 
 struct NumbersReader {
+    told: Arc<Mutex<Vec<Part>>>,
     worker: i32,
     next: i64,
     end: i64,
+    ends: bool,
 }
 
 impl SourceSpec for Numbers {
@@ -34,7 +50,8 @@ impl SourceSpec for Numbers {
     }
 
     fn start(self, start: SourceStart) -> Result<NumbersReader, BuildError> {
-        Ok(NumbersReader { worker: start.worker as i32, next: 0, end: self.each })
+        let worker = start.worker as i32;
+        Ok(NumbersReader { told: self.told, worker, next: 0, end: self.each, ends: self.ends })
     }
 }
 
@@ -54,10 +71,22 @@ impl Source for NumbersReader {
         parts.push(Part {
             source: "numbers".to_string(),
             partition: self.worker,
+            from: Some(0),
             next: self.next,
             watermark: EventTime(self.next),
-            state: if self.next < self.end { PartState::Active } else { PartState::Ended },
+            state: match self.ends && self.next == self.end {
+                true => PartState::Ended,
+                false => PartState::Active,
+            },
         });
+    }
+
+    fn replayed(&self) -> Epoch {
+        0
+    }
+
+    fn published(&mut self, parts: &[Part]) {
+        self.told.lock().unwrap().extend_from_slice(parts);
     }
 }
 
@@ -138,7 +167,7 @@ fn run(
     execute(
         config,
         job,
-        Box::new(log),
+        LogOnly::new(log),
         |_| (),
         move |flow: &Flow<'_>| {
             let (items, _) = flow.source("numbers", numbers.clone())?;
@@ -160,7 +189,7 @@ fn every_record_is_published_in_the_epoch_that_its_binding_says() {
     for workers in 1..4 {
         let (log, sink) = (RecentBindings::new(usize::MAX), Gated::new(u64::MAX));
         let job = job(1, 4, 5_000);
-        run(workers, &job, log.clone(), Numbers { each: 3_000 }, sink.clone()).unwrap();
+        run(workers, &job, log.clone(), Numbers::of(3_000), sink.clone()).unwrap();
         let bindings = log.kept();
         let next = |b: &Binding, worker: i32| b.parts[worker as usize].next;
         assert!(bindings.iter().all(|b| b.parts.len() == workers));
@@ -185,7 +214,7 @@ fn a_full_epoch_ends_early_so_that_its_length_limits_no_rate() {
     let (log, sink) = (RecentBindings::new(usize::MAX), Gated::new(u64::MAX));
     let job = job(60_000, 8, 10_000);
     let started = Instant::now();
-    let numbers = Numbers { each: 100_000 };
+    let numbers = Numbers::of(100_000);
     let asked = job.stop.clone();
     let runs = std::thread::spawn({
         let (job, log, sink) = (job.clone(), log.clone(), sink.clone());
@@ -209,16 +238,40 @@ fn reading_stops_while_too_many_epochs_wait_for_publication() {
     let job = job(1, 3, 1_000);
     let runs = std::thread::spawn({
         let (job, log, sink) = (job.clone(), log.clone(), sink.clone());
-        move || run(2, &job, log, Numbers { each: i64::MAX }, sink)
+        move || run(2, &job, log, Numbers::of(i64::MAX), sink)
     });
     // Epoch 1 is out nowhere: the fourth is the last that may be bound, the fifth the last read into.
     wait_for("the last epoch allowed", || log.kept().len() == 4);
+    // For long enough that a clock of a millisecond would have ticked many times.
+    let since = Instant::now();
+    wait_for("a while", || since.elapsed() > Duration::from_millis(200));
+    assert_eq!(log.kept().len(), 4);
     job.stop.ask(Ending::Suspend);
-    let kept = log.kept().len();
     sink.gate.store(u64::MAX, Ordering::Release);
     runs.join().unwrap().unwrap();
-    assert_eq!(kept, 4);
     assert_eq!(log.kept().last().map(|b| b.ending), Some(Ending::Suspend));
+}
+
+#[test]
+fn a_source_is_told_of_what_is_published_and_of_no_more() {
+    let (log, sink) = (RecentBindings::new(usize::MAX), Gated::new(3));
+    let (job, numbers) = (job(1, 3, 1_000), Numbers::of(i64::MAX));
+    let runs = std::thread::spawn({
+        let (job, log, numbers, sink) = (job.clone(), log.clone(), numbers.clone(), sink.clone());
+        move || run(2, &job, log, numbers, sink)
+    });
+    // Epoch 3 is out, epoch 4 is not: the seventh is the last that may be bound.
+    wait_for("the last epoch allowed", || log.kept().len() == 7);
+    let told = || numbers.told.lock().unwrap().clone();
+    let published = log.kept()[2].parts.clone();
+    let beyond = |part: &Part| part.next > published[part.partition as usize].next;
+    assert!(!told().iter().any(beyond), "{:?} of {published:?}", told());
+    sink.gate.store(u64::MAX, Ordering::Release);
+    wait_for("news of what is published", || {
+        (0..2).all(|worker| told().iter().any(|part| part.partition == worker && beyond(part)))
+    });
+    job.stop.ask(Ending::Suspend);
+    runs.join().unwrap().unwrap();
 }
 
 type Wake = Box<dyn Fn() + Send + Sync>;
@@ -252,7 +305,7 @@ fn nothing_is_published_before_its_binding_is_durable() {
     let (sink, job) = (Gated::new(u64::MAX), job(1, 5, 1_000));
     let runs = std::thread::spawn({
         let (job, log, sink) = (job.clone(), log.clone(), sink.clone());
-        move || run(2, &job, log, Numbers { each: 200 }, sink)
+        move || run(2, &job, log, Numbers::of(200), sink)
     });
     for durable in [0, 1, 3] {
         log.durable.store(durable, Ordering::Release);
@@ -278,7 +331,7 @@ fn a_stop_suspends_or_drains() {
         let job = job(1, 8, 1_000);
         let runs = std::thread::spawn({
             let (job, log, sink) = (job.clone(), log.clone(), sink.clone());
-            move || run(2, &job, log, Numbers { each: i64::MAX }, sink)
+            move || run(2, &job, log, Numbers::of(i64::MAX), sink)
         });
         wait_for("some epochs", || log.kept().len() > 3);
         job.stop.ask(ending);
@@ -292,10 +345,30 @@ fn a_stop_suspends_or_drains() {
 }
 
 #[test]
-fn a_failure_ends_the_run_with_its_error() {
-    let (sink, job) = (Gated::new(u64::MAX), job(1, 8, 1_000));
+fn a_stop_is_heard_at_once_however_long_an_epoch_is() {
+    let (log, job) = (RecentBindings::new(10), job(600_000, 8, 1_000_000));
+    let runs = std::thread::spawn({
+        let (job, log) = (job.clone(), log.clone());
+        move || run(2, &job, log, Numbers::of(10).for_ever(), Gated::new(u64::MAX))
+    });
+    wait_for("all that is there", || {
+        job.metrics.text().contains("readings_total{source=\"numbers\"} 20")
+    });
+    job.stop.ask(Ending::Suspend);
+    wait_for("the end", || runs.is_finished());
+    runs.join().unwrap().unwrap();
+    assert_eq!(log.kept().len(), 1);
+}
+
+#[test]
+fn fault_a_failure_while_running_ends_the_run_with_its_error() {
+    let (sink, job, log) = (Gated::new(u64::MAX), job(1, 8, 1_000), RecentBindings::new(10));
+    let runs = std::thread::spawn({
+        let (job, log) = (job.clone(), log.clone());
+        move || run(2, &job, log, Numbers::of(i64::MAX), sink)
+    });
+    wait_for("some epochs", || log.kept().len() > 3);
     job.failure.set(BuildError::invalid("numbers", "no more numbers"));
-    let log = RecentBindings::new(10);
-    let error = run(2, &job, log, Numbers { each: i64::MAX }, sink).unwrap_err();
+    let error = runs.join().unwrap().unwrap_err();
     assert_eq!(error.to_string(), "`numbers`: no more numbers");
 }

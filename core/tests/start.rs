@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tideflow_core::{
-    Batch, BuildError, Check, Epoch, ErrorKind, Flow, Job, Part, RecentBindings, RunError, Sink,
-    SinkSpec, SinkStart, Source, SourceSpec, SourceStart, execute, timely,
+    Batch, BuildError, Check, Epoch, ErrorKind, Flow, Job, LogOnly, Part, RecentBindings, RunError,
+    Sink, SinkSpec, SinkStart, Source, SourceSpec, SourceStart, execute, timely,
 };
 
 /// A part that does not start on one worker. As a source it is silent and has no end.
@@ -50,6 +50,10 @@ impl Source for Silent {
     }
 
     fn cut(&mut self, _wall_ms: i64, _parts: &mut Vec<Part>) {}
+
+    fn replayed(&self) -> Epoch {
+        0
+    }
 }
 
 impl SinkSpec<u64> for Stubborn {
@@ -88,7 +92,7 @@ fn run(source: usize, sink: usize) -> RunError {
     };
     let mut job = Job::default();
     job.epochs.interval = Duration::from_millis(1);
-    let log = Box::new(RecentBindings::new(1));
+    let log = LogOnly::new(RecentBindings::new(1));
     execute(timely::Config::process(2), &job, log, |_| (), build).expect_err("it cannot start")
 }
 

@@ -1,8 +1,10 @@
 //! A graph with a mistake in it, for the tests: an operator that panics on a value.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tideflow::core::{LogOnly, RecentBindings};
 use tideflow::models::{Feature, Model, ScoreError, Signature};
 use tideflow::prelude::*;
 
@@ -110,6 +112,8 @@ fn main() -> ExitCode {
         about: "Panics.",
         version: env!("CARGO_PKG_VERSION"),
         defaults: &[DEFAULTS],
+        validate: |_| Vec::new(),
+        durability: |_, _| Arc::new(LogOnly::new(RecentBindings::new(100))),
         build: panics,
     })
 }

@@ -1,3 +1,4 @@
 //! Ready graphs. Each is a function from sources to sinks, with its options and its records.
 
 pub mod device_health;
+pub mod fleet_view;

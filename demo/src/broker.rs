@@ -1,12 +1,30 @@
 //! Where the demo's topics live: a broker inside this process, or a cluster that the user names.
 
 use std::error::Error;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
+use tideflow::core::ErrorKind;
 use tideflow::core::kafka::{
     EmbeddedBroker, KafkaConfig, KafkaError, NewTopic, create_topics, delete_topics,
 };
+
+/// What [`left_behind`] tells. Of the whole process, as the signals that end it are.
+static STANDING: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+fn standing() -> MutexGuard<'static, Vec<String>> {
+    STANDING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The topics that this process has made on a cluster and not yet removed, for the last words of a
+/// process that must end at once: `; left behind: …`, or nothing.
+pub fn left_behind() -> String {
+    match standing().join(", ") {
+        topics if topics.is_empty() => topics,
+        topics => format!("; left behind: {topics}"),
+    }
+}
 
 /// Topics of this demo alone, gone with this value.
 pub struct Broker {
@@ -43,9 +61,28 @@ impl Broker {
         };
         let new: Vec<_> = names.iter().map(String::as_str).zip(topics).map(with_name).collect();
         // Made first, so that topics are removed again where only some could be made.
-        let made = Broker { kafka, prefix, topics: names.clone(), embedded: None };
-        create_topics(&made.kafka, &new).context("making the demo's topics")?;
+        let mut made = Broker { kafka, prefix, topics: names.clone(), embedded: None };
+        standing().push(made.all());
+        if let Err(error) = create_topics(&made.kafka, &new) {
+            // To ask a cluster that is not there for their removal would only take as long again.
+            if error.kind() == ErrorKind::Unavailable {
+                made.forget();
+            }
+            return Err(error).with_context(|| format!("making {}", made.all()));
+        }
         Ok(made)
+    }
+
+    /// All its topics, in words.
+    fn all(&self) -> String {
+        format!("topics `{}*` at `{}`", self.prefix, self.kafka.brokers)
+    }
+
+    /// Leaves the topics, if there are any, where they are.
+    fn forget(&mut self) {
+        let all = self.all();
+        standing().retain(|topics| *topics != all);
+        self.topics.clear();
     }
 
     /// How it is reached.
@@ -62,23 +99,17 @@ impl Broker {
     pub fn about(&self) -> Vec<String> {
         let brokers = &self.kafka.brokers;
         if self.embedded.is_some() {
-            vec![
-                format!(
-                    "broker      embedded in this process: librdkafka's mock cluster, {brokers}"
-                ),
-                "            in memory only, and it keeps the last 5 MiB or 100,000 batches of a \
-                 partition:"
-                    .to_string(),
-                "            a reader that falls behind that far loses records, which would be \
-                 told here."
-                    .to_string(),
-                "            BROKERS=host:port uses a real Kafka instead.".to_string(),
-            ]
+            about_embedded(&format!(", {brokers}"))
         } else {
-            vec![
-                format!("broker      Kafka at {brokers}"),
-                format!("            topics {}*, removed at the end", self.prefix),
-            ]
+            about_cluster(brokers, &self.prefix)
+        }
+    }
+
+    /// The same where every part of a run has one of its own.
+    pub fn about_each(brokers: Option<&str>) -> Vec<String> {
+        match brokers {
+            None => about_embedded(", a new one for each recording"),
+            Some(brokers) => about_cluster(brokers, PREFIX),
         }
     }
 
@@ -91,20 +122,45 @@ impl Broker {
     }
 
     fn remove(&mut self) -> anyhow::Result<()> {
-        let topics = std::mem::take(&mut self.topics);
-        if topics.is_empty() {
+        if self.topics.is_empty() {
             return Ok(());
         }
-        let names: Vec<_> = topics.iter().map(String::as_str).collect();
-        delete_topics(&self.kafka, &names).context("removing the demo's topics")
+        let names: Vec<_> = self.topics.iter().map(String::as_str).collect();
+        let removed = delete_topics(&self.kafka, &names);
+        self.forget();
+        removed.with_context(|| format!("removing {}", self.all()))
     }
 }
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        // After a failure that is told already.
-        let _ = self.remove();
+        // After another failure, which is told as well.
+        if let Err(error) = self.remove() {
+            eprintln!("demo: {error:#}");
+        }
     }
+}
+
+/// What the names of all topics begin with.
+const PREFIX: &str = "tideflow-demo-";
+
+fn about_embedded(more: &str) -> Vec<String> {
+    vec![
+        format!("broker      embedded in this process: librdkafka's mock cluster{more}"),
+        "            in memory only, and it keeps the last 5 MiB or 100,000 batches of a \
+         partition:"
+            .to_string(),
+        "            a reader that falls behind that far loses records, which would be told here."
+            .to_string(),
+        "            BROKERS=host:port uses a real Kafka instead.".to_string(),
+    ]
+}
+
+fn about_cluster(brokers: &str, prefix: &str) -> Vec<String> {
+    vec![
+        format!("broker      Kafka at {brokers}"),
+        format!("            topics {prefix}*, removed at the end"),
+    ]
 }
 
 /// What to make of an error that says that records are gone, which in a demo have only one reason.
@@ -121,5 +177,38 @@ pub fn dropped(error: &(dyn Error + 'static)) -> &'static str {
 #[expect(clippy::disallowed_methods, reason = "a name, not a result, depends on the clock")]
 fn unique_prefix() -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    format!("tideflow-demo-{}-{}.", since.as_millis(), std::process::id())
+    format!("{PREFIX}{}-{}.", since.as_millis(), std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn fault_a_cluster_that_is_away_is_asked_for_one_timeout_only() {
+        // Port 1 of loopback: nobody listens there.
+        let kafka =
+            KafkaConfig { connect_timeout_ms: 3_000, ..KafkaConfig::plaintext("127.0.0.1:1") };
+        let began = Instant::now();
+        let error = Broker::at(kafka, &[("a", 1)]).err().expect("nobody is there");
+        assert!(began.elapsed() < Duration::from_millis(5_900), "{:?}", began.elapsed());
+        let told = format!("{error:#}");
+        assert!(told.starts_with("making topics `tideflow-demo-"), "{told}");
+        assert!(told.contains("no broker of `127.0.0.1:1` answered within 3000 ms"), "{told}");
+        assert!(!left_behind().contains("127.0.0.1:1"));
+    }
+
+    #[test]
+    fn what_is_left_behind_names_topics_and_brokers() {
+        let (prefix, kafka) = ("p-1.".to_string(), KafkaConfig::plaintext("k:9092"));
+        let mut broker = Broker { kafka, prefix, topics: vec!["p-1.a".into()], embedded: None };
+        standing().push(broker.all());
+        let told = left_behind();
+        assert!(told.starts_with("; left behind: "), "{told}");
+        assert!(told.contains("topics `p-1.*` at `k:9092`"), "{told}");
+        broker.forget();
+        assert!(!left_behind().contains("p-1."));
+    }
 }

@@ -14,4 +14,6 @@ mod setup;
 mod tail;
 mod windows;
 
-pub use screen::Screen;
+pub use broker::left_behind;
+pub use screen::{Screen, Written};
+pub use setup::Surroundings;

@@ -7,12 +7,15 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use tideflow::cluster::logs;
-use tideflow::cluster::signals::StopWatch;
+use tideflow::cluster::settings::Inputs;
+use tideflow::cluster::signals::{Leaving, StopWatch};
 use tideflow::cluster::{LogConfig, LogFormat, panic};
 use tideflow::core::{Ending, Stop, current_operator};
-use tideflow_demo::Screen;
-use tideflow_demo::fleet::{FleetOptions, HealthyWindows, run, troubled_fleet, write_windows};
+use tideflow_demo::fleet::{
+    FleetOptions, HealthyWindows, Summary, run, troubled_fleet, write_windows,
+};
 use tideflow_demo::real::{self, Recording, read_nab, read_skab, write_training};
+use tideflow_demo::{Screen, Surroundings, left_behind};
 
 /// From the first Ctrl-C to the end of the process.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
@@ -133,42 +136,60 @@ fn main() -> ExitCode {
         Command::Real(options) => replay(options),
         Command::RealWindows(options) => real_windows(options),
     };
+    if let Err(error) = &outcome {
+        eprintln!("demo: {error:#}");
+    }
+    ExitCode::from(code(&outcome))
+}
+
+/// The process' exit code: 0 only where all went well and, after a run, the counts add up.
+fn code(outcome: &anyhow::Result<Option<Summary>>) -> u8 {
     match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("demo: {error:#}");
-            ExitCode::FAILURE
-        }
+        Ok(summary) => u8::from(summary.as_ref().is_some_and(|summary| !summary.accounted)),
+        Err(_) => 1,
     }
 }
 
-fn run_fleet(options: Run) -> anyhow::Result<bool> {
+/// Watches for Ctrl-C. A process that must leave at once says what it leaves behind.
+fn watch(stop: &Stop, ending: Ending) -> anyhow::Result<StopWatch> {
+    let words = |why| match why {
+        Leaving::TooLate => format!(", leaving{}", left_behind()),
+        Leaving::AskedTwice => left_behind(),
+    };
+    StopWatch::with_words(stop.clone(), ending, STOP_TIME_MAX, words).context("watching for Ctrl-C")
+}
+
+fn around(brokers: Option<String>) -> Surroundings {
+    Surroundings { brokers, env: Inputs::of_process().env }
+}
+
+fn run_fleet(options: Run) -> anyhow::Result<Option<Summary>> {
     logs::install(&LogConfig { level: "warn".into(), format: LogFormat::Text })?;
     let stop = Stop::default();
-    let _watch = StopWatch::start(stop.clone(), Ending::Drain, STOP_TIME_MAX)
-        .context("watching for Ctrl-C")?;
+    let _watch = watch(&stop, Ending::Drain)?;
     let duration = Duration::from_secs(options.duration);
     let fleet = troubled_fleet(options.devices, options.rate, duration, options.seed);
     let options = FleetOptions {
         fleet,
         model: options.model.into(),
-        brokers: options.brokers,
+        around: around(options.brokers),
         metrics_port: options.metrics_port,
     };
-    let summary = run(options, &stop, &mut Screen::stdout())?;
-    Ok(summary.accounted)
+    run(options, &stop, &mut Screen::stdout()).map(Some)
 }
 
-fn windows(options: Windows) -> anyhow::Result<bool> {
+fn windows(options: Windows) -> anyhow::Result<Option<Summary>> {
     let Windows { out, devices, minutes, seed } = options;
-    let count = write_windows(&HealthyWindows { devices, minutes, seed }, &out)?;
+    let wanted = HealthyWindows { devices, minutes, seed };
+    let count = write_windows(&wanted, &around(None), &out)?;
     println!("{count} healthy windows of {devices} devices in {}", out.display());
-    Ok(true)
+    Ok(None)
 }
 
-fn replay(options: Real) -> anyhow::Result<bool> {
+fn replay(options: Real) -> anyhow::Result<Option<Summary>> {
     logs::install(&LogConfig { level: "warn".into(), format: LogFormat::Text })?;
+    let stop = Stop::default();
+    let _watch = watch(&stop, Ending::Suspend)?;
     let Real { recorded, model, out, brokers } = options;
     let pair = |text: &String| {
         let (name, folder) = text.split_once('=')?;
@@ -177,11 +198,25 @@ fn replay(options: Real) -> anyhow::Result<bool> {
     let models: Option<_> = model.iter().map(pair).collect();
     let models = models.context("`--model` is not `NAME=FOLDER`")?;
     let recordings = recorded.read()?;
-    real::run(&recordings, &models, brokers.as_deref(), &out, &mut Screen::stdout())?;
-    Ok(true)
+    real::run(&recordings, &models, &around(brokers), &out, &stop, &mut Screen::stdout())?;
+    Ok(None)
 }
 
-fn real_windows(options: RealWindows) -> anyhow::Result<bool> {
+fn real_windows(options: RealWindows) -> anyhow::Result<Option<Summary>> {
     write_training(&options.recorded.read()?, &options.out)?;
-    Ok(true)
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_code_is_0_only_where_all_went_well_and_the_counts_add_up() {
+        let run = |accounted| Ok(Some(Summary { accounted, ..Summary::default() }));
+        assert_eq!(code(&run(true)), 0);
+        assert_eq!(code(&run(false)), 1);
+        assert_eq!(code(&Ok(None)), 0);
+        assert_eq!(code(&Err(anyhow::anyhow!("no broker"))), 1);
+    }
 }

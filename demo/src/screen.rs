@@ -1,6 +1,7 @@
 //! The terminal: lines that stay, and a block that is written over once a second.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where the demo shows what it does. A reader that has gone away is no failure.
 pub struct Screen {
@@ -47,6 +48,28 @@ impl Screen {
     }
 }
 
+/// A place for a [`Screen`] that keeps what is shown, for tests.
+#[derive(Clone, Default)]
+pub struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Written {
+    /// All that was written.
+    pub fn text(&self) -> String {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A number with its thousands apart: `12,345`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -62,22 +85,7 @@ pub fn grouped(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Written {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     fn shown(terminal: bool) -> String {
         let written = Written::default();
@@ -86,7 +94,7 @@ mod tests {
             screen.show(&[format!("a {second}"), format!("b {second}")], second);
         }
         screen.say("end");
-        String::from_utf8(written.0.lock().unwrap().clone()).unwrap()
+        written.text()
     }
 
     #[test]

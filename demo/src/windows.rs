@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serde::Serialize;
 use tideflow::core::timely::{Config, ExchangeData};
-use tideflow::core::{Job, RecentBindings, execute};
+use tideflow::core::{Job, LogOnly, RecentBindings, execute};
 use tideflow::prelude::*;
 
 /// The windows of these readings, in no particular order.
@@ -35,7 +35,7 @@ where
         let records = windows.on_time.map("window records", R::from)?;
         flow.sink("windows out", records, sink.clone())
     };
-    let log = Box::new(RecentBindings::new(1));
+    let log = LogOnly::new(RecentBindings::new(1));
     execute(Config::thread(), &Job::default(), log, |_| (), build)?;
     Ok(made.take().into_iter().map(|(_, record)| record).collect())
 }

@@ -1,34 +1,16 @@
 //! The demo as a whole, short and with a model that needs no training.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tideflow::core::{Ending, Stop};
 use tideflow::models::LinearModel;
 use tideflow::prelude::Features;
 use tideflow_dataflows::device_health::ReadingStats;
-use tideflow_demo::Screen;
 use tideflow_demo::fleet::{FleetOptions, run, troubled_fleet};
+use tideflow_demo::{Screen, Surroundings, Written};
 
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Written {
-    fn lines(&self) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines().map(str::to_string).collect()
-    }
+fn lines(written: &Written) -> Vec<String> {
+    written.text().lines().map(str::to_string).collect()
 }
 
 /// Above 0.9 where the vibration of a reading lies above 2 mm/s, as only spikes make it.
@@ -43,7 +25,7 @@ fn options(seconds: u64) -> FleetOptions {
     FleetOptions {
         fleet: troubled_fleet(200, 2_000, Duration::from_secs(seconds), 1),
         model: spike_model().into(),
-        brokers: None,
+        around: Surroundings::default(),
         metrics_port: 0,
     }
 }
@@ -53,7 +35,7 @@ fn a_short_demo_accounts_for_every_reading_and_finds_the_spikes() {
     let written = Written::default();
     let mut screen = Screen::to(written.clone());
     let summary = run(options(5), &Stop::default(), &mut screen).unwrap();
-    let lines = written.lines();
+    let lines = lines(&written);
     assert!(summary.accounted, "{lines:#?}");
     assert_eq!(summary.readings, 10_000);
     assert_eq!(summary.in_windows + summary.late + summary.rejected, 10_000);
@@ -77,6 +59,6 @@ fn a_demo_that_is_stopped_accounts_for_what_was_sent() {
     stop.ask(Ending::Drain);
     let written = Written::default();
     let summary = run(options(600), &stop, &mut Screen::to(written.clone())).unwrap();
-    assert!(summary.accounted, "{:#?}", written.lines());
+    assert!(summary.accounted, "{:#?}", lines(&written));
     assert!(summary.readings < 1_200_000);
 }

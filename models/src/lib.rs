@@ -5,8 +5,8 @@
 //! which order, and where they enter and leave. [`load`] opens what is at a path:
 //!
 //! ```no_run
-//! let model = tideflow_models::load("models/health")?;
-//! model.signature().expect_features(&["temperature_mean", "vibration_max"])?;
+//! let model = tideflow_models::load(".tideflow/models/health")?;
+//! model.signature().expect_features(&["temperature.mean", "vibration.max"])?;
 //! # Ok::<(), tideflow_models::ModelLoadError>(())
 //! ```
 //!
@@ -14,7 +14,8 @@
 //! need the feature `tensorflow`, the only place in Tideflow that knows TensorFlow, and at run time
 //! its native library, which is opened with the first model. It is looked for in the folder that
 //! `TENSORFLOW_DIR` names, those of `LD_LIBRARY_PATH`, `/usr/local/lib`, `lib` beside the program,
-//! and where `make setup` puts it in the checkout that the program was built in.
+//! and where `make setup` puts it in the checkout that the program, or the package that cargo runs,
+//! lies in.
 //!
 //! This crate knows nothing of dataflows, Kafka or time.
 

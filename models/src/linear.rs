@@ -11,7 +11,7 @@ use crate::{Feature, Model, ScoreError, Signature};
 /// ```
 /// use tideflow_models::{LinearModel, Model};
 ///
-/// let features = [("temperature_mean", "celsius"), ("current_max", "ampere")];
+/// let features = [("temperature.mean", "celsius"), ("current.max", "ampere")];
 /// let model = LinearModel::new("load", &features, &[1.0, 10.0], 0.5);
 /// let mut scores = Vec::new();
 /// model.score(&[20.0, 2.0], 1, &mut scores)?;

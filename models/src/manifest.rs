@@ -19,7 +19,7 @@ use crate::{Feature, ModelLoadError};
 ///   "format_version": 1,
 ///   "name": "health",
 ///   "version": "2026-11-22",
-///   "features": [{"name": "temperature_mean", "unit": "celsius"}],
+///   "features": [{"name": "temperature.mean", "unit": "degC"}],
 ///   "signature": {"name": "serving_default", "input": "keras_tensor", "output": "output_0"},
 ///   "outputs": ["score"],
 ///   "scaling": "inside the SavedModel",
@@ -31,7 +31,7 @@ use crate::{Feature, ModelLoadError};
 /// }
 /// # "#;
 /// # let manifest: tideflow_models::Manifest = serde_json::from_str(json).unwrap();
-/// # assert_eq!(manifest.features[0].unit, "celsius");
+/// # assert_eq!(manifest.features[0].unit, "degC");
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -47,14 +47,16 @@ pub struct Manifest {
     pub signature: SignatureNames,
     /// What the columns of the output are, in order; at least one, names unique.
     pub outputs: Vec<String>,
-    /// Where features are scaled, for people to read. Tideflow never scales: it belongs in the model.
+    /// Where features are scaled, for people to read. Tideflow never scales: it belongs in the
+    /// model.
     pub scaling: String,
-    /// How good the model was on data kept back, by the names its trainer gave.
+    /// What the trainer measured, of the training and on data kept back, by the names it gave.
     pub metrics: BTreeMap<String, f64>,
-    /// Thresholds that the trainer suggests, for the first output.
+    /// Thresholds that the scores were calibrated for, of the first output. For whoever configures
+    /// a graph's alarm: a graph goes by its own options.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alarm: Option<AlarmThresholds>,
-    /// The digest of the data it was trained on.
+    /// The digest of the data it was made from, and of nothing else.
     pub data_digest: String,
     /// The versions of the libraries that trained and exported it.
     pub libraries: BTreeMap<String, String>,

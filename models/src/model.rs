@@ -19,7 +19,7 @@ use crate::{ModelLoadError, ScoreError};
 /// ```
 /// use tideflow_models::{LinearModel, Model};
 ///
-/// let model = LinearModel::new("heat", &[("temperature_mean", "celsius")], &[0.5], -10.0).logistic();
+/// let model = LinearModel::new("heat", &[("temperature.mean", "celsius")], &[0.5], -10.0).logistic();
 /// let mut scores = Vec::new();
 /// model.score(&[20.0, 30.0], 2, &mut scores)?;
 /// assert_eq!(scores[0], 0.5);

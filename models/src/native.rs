@@ -1,10 +1,10 @@
-//! Opening TensorFlow's native library: where it is, and how it is told to behave. The only file with
-//! `unsafe`.
+//! Opening TensorFlow's native library: where it is, and how it is told to behave. The only file
+//! with `unsafe`.
 //!
-//! The library reads its settings from the environment while it is being opened, and the environment
-//! can only be changed safely while the process has one thread. So it is done before `main`, in every
-//! program that contains this crate with feature `tensorflow`, and never touches a variable that is
-//! set already.
+//! The library reads its settings from the environment while it is being opened, and the
+//! environment can only be changed safely while the process has one thread. So it is done before
+//! `main`, in every program that contains this crate with feature `tensorflow`, and never touches a
+//! variable that is set already.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -63,11 +63,23 @@ fn folder_to_name() -> Option<PathBuf> {
 }
 
 /// Where the library is looked for beside the system's places: `lib` beside the program, then what
-/// `make setup` made in the checkout that the program was built in.
+/// `make setup` made in the checkout around the program, or around the package that cargo runs. Not
+/// around the current folder: what lies there should not decide what a program loads.
 fn own_folders() -> Vec<PathBuf> {
-    let beside = env::current_exe().ok().and_then(|path| Some(path.parent()?.join("lib")));
-    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(".tideflow/native/lib");
-    beside.into_iter().chain([checkout]).collect()
+    let program = env::current_exe().ok();
+    let beside = program.as_deref().and_then(|path| Some(path.parent()?.join("lib")));
+    // `cargo test` and `cargo run` may build far from the checkout, and say where the package is.
+    let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let made = [program, package].into_iter().flatten().filter_map(|path| made_above(&path));
+    let mut folders: Vec<_> = beside.into_iter().chain(made).collect();
+    folders.dedup();
+    folders
+}
+
+/// The library's folder in the nearest checkout above `path` in which `make` has made something.
+fn made_above(path: &Path) -> Option<PathBuf> {
+    let mut made = path.ancestors().map(|folder| folder.join(".tideflow"));
+    Some(made.find(|made| made.is_dir())?.join("native/lib"))
 }
 
 /// Why the library could not be opened.
@@ -95,4 +107,22 @@ pub(crate) fn open() -> Result<(), OpenError> {
     library::load().map_err(OpenError::Broken)?;
     *open = true;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_checkout_above_a_program_is_its_own() {
+        let outer = tempfile::tempdir().unwrap();
+        let inner = outer.path().join("deps/inner");
+        for checkout in [outer.path(), &inner] {
+            std::fs::create_dir_all(checkout.join(".tideflow")).unwrap();
+            let expected = Some(checkout.join(".tideflow/native/lib"));
+            for path in ["target/release/program", "models", ""] {
+                assert_eq!(made_above(&checkout.join(path)), expected, "{path}");
+            }
+        }
+    }
 }

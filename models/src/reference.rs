@@ -13,7 +13,7 @@ use crate::{Model, ModelLoadError, load};
 /// ```
 /// use std::sync::Arc;
 /// use tideflow_models::{LinearModel, ModelRef};
-/// let given: ModelRef = LinearModel::new("heat", &[("temperature_mean", "celsius")], &[0.5], 0.0).into();
+/// let given: ModelRef = LinearModel::new("heat", &[("temperature.mean", "celsius")], &[0.5], 0.0).into();
 /// let model = given.open()?;
 /// assert!(Arc::ptr_eq(&model, &given.clone().open()?));
 /// # Ok::<(), tideflow_models::ModelLoadError>(())

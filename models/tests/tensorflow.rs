@@ -321,3 +321,34 @@ fn fault_without_the_native_library_the_message_says_what_to_do() {
     let said = String::from_utf8_lossy(&run.stdout);
     assert!(run.status.success() && said.contains("1 passed"), "{said}");
 }
+
+/// Set in the process that the next test starts: a program that is not run by cargo.
+const MOVED: &str = "TIDEFLOW_TEST_MOVED";
+
+#[test]
+fn a_program_finds_the_native_library_of_the_checkout_it_lies_in() {
+    let net = MODELS.join("net");
+    if std::env::var_os(MOVED).is_some() {
+        TensorFlowModel::load(net).unwrap();
+        return;
+    }
+    let library = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(".tideflow/native");
+    // On the file system of the program, which is large.
+    let checkout = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (made, built) = (checkout.path().join(".tideflow"), checkout.path().join("target/release"));
+    fs::create_dir_all(&built).unwrap();
+    fs::create_dir(&made).unwrap();
+    std::os::unix::fs::symlink(library, made.join("native")).unwrap();
+    let program = built.join("program");
+    fs::hard_link(std::env::current_exe().unwrap(), &program).unwrap();
+    let run = Command::new(program)
+        .args(["--exact", "a_program_finds_the_native_library_of_the_checkout_it_lies_in"])
+        .env(MOVED, "1")
+        .env_remove("TENSORFLOW_DIR")
+        .env_remove("CARGO_MANIFEST_DIR")
+        .current_dir(checkout.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && said.contains("1 passed"), "{said}");
+}

@@ -1,13 +1,13 @@
 //! Alarms with hysteresis on scored windows.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tideflow_core::prometheus::IntCounterVec;
 use tideflow_core::timely::ExchangeData;
 use tideflow_core::{
-    Bound, BuildError, Emit, EventTime, Key, KeyGroup, Route, Stateful, Stream, minutes,
+    Bound, BuildError, Emit, Entries, EventTime, Groups, Key, KeyGroup, KeyedState, Row, Stateful,
+    Stream, minutes,
 };
 
 use crate::{Scored, Window};
@@ -22,19 +22,21 @@ pub struct Hysteresis {
 }
 
 impl Hysteresis {
-    /// Raises when a score lies above this; clears below half of it unless told otherwise.
+    /// Raises when a score lies above this; clears below it unless told otherwise.
     pub fn raise_above(score: f32) -> Self {
         let (at_least, forget_after) = (1, minutes(24 * 60));
-        Hysteresis { raise_above: score, clear_below: score / 2.0, at_least, forget_after }
+        Hysteresis { raise_above: score, clear_below: score, at_least, forget_after }
     }
 
-    /// Clears when a score lies below this: at most the score that raises.
+    /// Clears when a score lies below this: at most the score that raises. The gap between them keeps
+    /// an alarm from flickering.
     #[must_use]
     pub fn clear_below(self, score: f32) -> Self {
         Hysteresis { clear_below: score, ..self }
     }
 
-    /// Raises only after this many windows of the key, one after the other, lay above.
+    /// Raises only after this many windows of the key, one after the other, lay above. Windows in
+    /// which the key was silent do not count, for or against.
     #[must_use]
     pub fn for_at_least(self, windows: u32) -> Self {
         Hysteresis { at_least: windows.max(1), ..self }
@@ -94,41 +96,37 @@ pub struct Alarm<K> {
 pub trait Alarms<'s, K: 'static> {
     /// Yields a record when a key's alarm is raised, cleared or expires, and none in between.
     ///
-    /// State: about 60 bytes for each key whose last score lay above the threshold or whose alarm is
+    /// State: about 80 bytes for each key whose last score lay above the threshold or whose alarm is
     /// raised; none for healthy keys. A key not seen for `forget_after` is forgotten. Assumes that a
     /// key's windows come in order of time, as a window operator yields them. Fails: never.
     ///
     /// # Errors
-    /// When the name is taken, or it would clear above where it raises.
+    /// When the name is taken, a threshold is no number, or it would clear above where it raises.
     fn alarm(self, name: &str, when: Hysteresis) -> Result<Stream<'s, Alarm<K>>, BuildError>;
 }
 
 impl<'s, K: Key, A: ExchangeData + Clone> Alarms<'s, K> for Stream<'s, Scored<Window<K, A>>> {
     fn alarm(self, name: &str, when: Hysteresis) -> Result<Stream<'s, Alarm<K>>, BuildError> {
-        if when.clear_below > when.raise_above {
-            let (raise, clear) = (when.raise_above, when.clear_below);
-            let what = format!("`clear_below` {clear} lies above `raise_above` {raise}");
+        let (raise, clear) = (when.raise_above, when.clear_below);
+        if !raise.is_finite() || !clear.is_finite() || clear > raise {
+            let what = format!(
+                "expected numbers, `clear_below` at most `raise_above`; found {clear} and {raise}"
+            );
             return Err(BuildError::invalid(name, what));
         }
         let about = format!(
             "raised above {} for {} windows, cleared below {}",
             when.raise_above, when.at_least, when.clear_below
         );
-        let logic = Watch {
-            name: name.to_string(),
-            when,
-            keys: BTreeMap::new(),
-            next_sweep: EventTime::MIN,
-            scores: Vec::new(),
-            alarms: self.flow().job().metrics.alarms.clone(),
-        };
-        let by_group = |s: &Scored<Window<K, A>>| u64::from(KeyGroup::of(s.of.key.stable_hash()).0);
-        let (alarms, _) = self.stateful(name, about, "", Route::By(Box::new(by_group)), logic)?;
+        let logic = Watch::new(name, when, self.flow().job().metrics.alarms.clone());
+        let group = |s: &Scored<Window<K, A>>| KeyGroup::of(s.of.key.stable_hash());
+        let (alarms, _) = self.stateful(name, about, "", group, logic)?;
         Ok(alarms)
     }
 }
 
-/// One key with something to remember.
+/// What is remembered of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Watched {
     above: u32,
     since: EventTime,
@@ -138,102 +136,106 @@ struct Watched {
     score: f32,
 }
 
+impl Row for Watched {
+    /// Version 1 is a map in postcard's format, of the same fields.
+    const VERSION: u32 = 2;
+
+    fn restore_group<K: Key>(version: u32, bytes: &[u8]) -> Result<Option<Vec<(K, Self)>>, String> {
+        let map = || postcard::from_bytes(bytes).map_err(|error| error.to_string());
+        (version == 1).then(map).transpose()
+    }
+}
+
 struct Watch<K, A> {
     name: String,
     when: Hysteresis,
-    keys: BTreeMap<K, Watched>,
-    next_sweep: EventTime,
+    keys: KeyedState<K, Watched>,
     scores: Vec<Scored<Window<K, A>>>,
     alarms: IntCounterVec,
 }
 
 impl<K: Key, A: Clone + 'static> Stateful<Scored<Window<K, A>>> for Watch<K, A> {
     type Out = Alarm<K>;
-    type Aside = ();
+    type Side = ();
+    type State = Entries<K, Watched>;
+
+    fn state(&mut self) -> &mut Groups<Entries<K, Watched>> {
+        self.keys.groups()
+    }
+
+    fn resume(&mut self, watermark: EventTime) {
+        self.keys.resume(watermark);
+    }
 
     fn fold(&mut self, scores: &mut Vec<Scored<Window<K, A>>>, _: &mut Emit<()>) {
         self.scores.append(scores);
     }
 
     fn close(&mut self, bound: &Bound, out: &mut Emit<Alarm<K>>, _: &mut Emit<()>) {
-        for scored in std::mem::take(&mut self.scores) {
-            if let Some(alarm) = self.see(scored) {
-                self.tell(alarm, out);
-            }
+        for Scored { of, score, .. } in std::mem::take(&mut self.scores) {
+            self.see(of, score, out);
         }
-        if bound.watermark >= self.next_sweep && bound.watermark < EventTime::MAX {
-            self.forget(bound.watermark, out);
-            self.next_sweep = bound.watermark.plus(self.when.forget_after / 64);
+        for (key, watched) in self.keys.expire(bound.watermark) {
+            if watched.raised {
+                self.tell(key, AlarmState::Expired, watched, out);
+            }
         }
     }
 }
 
 impl<K: Key, A> Watch<K, A> {
-    fn see(&mut self, scored: Scored<Window<K, A>>) -> Option<Alarm<K>> {
-        let Scored { of: Window { key, start, end, .. }, score, .. } = scored;
-        let when = self.when;
-        if score <= when.raise_above && !self.keys.contains_key(&key) {
-            return None; // a healthy key costs nothing
+    fn new(name: &str, when: Hysteresis, alarms: IntCounterVec) -> Self {
+        let keys = KeyedState::expiring(when.forget_after, |watched: &Watched| watched.end);
+        Watch { name: name.to_string(), when, keys, scores: Vec::new(), alarms }
+    }
+
+    fn see(&mut self, of: Window<K, A>, score: f32, out: &mut Emit<Alarm<K>>) {
+        let (when, Window { key, start, end, .. }) = (self.when, of);
+        let (high, before) = (score > when.raise_above, self.keys.get(&key).copied());
+        if !high && before.is_none() {
+            return; // a healthy key costs nothing
         }
         let fresh = Watched { above: 0, since: start, raised: false, start, end, score };
-        let watched = self.keys.entry(key.clone()).or_insert(fresh);
-        (watched.start, watched.end, watched.score) = (start, end, score);
-        if score > when.raise_above {
-            watched.since =
-                if watched.above == 0 && !watched.raised { start } else { watched.since };
-            watched.above = watched.above.saturating_add(1);
-            if !watched.raised && watched.above >= when.at_least {
-                watched.raised = true;
-                return Some(self.alarm(&key, AlarmState::Raised));
+        let mut watched = Watched { start, end, score, ..before.unwrap_or(fresh) };
+        let was_raised = watched.raised;
+        if high {
+            if watched.above == 0 && !was_raised {
+                watched.since = start;
             }
+            watched.above = watched.above.saturating_add(1);
+            watched.raised |= watched.above >= when.at_least;
         } else {
             watched.above = 0;
-            let cleared = watched.raised && score < when.clear_below;
-            if cleared || !watched.raised {
-                let alarm = cleared.then(|| self.alarm(&key, AlarmState::Cleared));
-                self.keys.remove(&key);
-                return alarm;
-            }
+            let low = score < when.clear_below;
+            watched.raised &= !low;
         }
-        None
-    }
-
-    fn alarm(&self, key: &K, state: AlarmState) -> Alarm<K> {
-        let Watched { start, end, score, since, .. } = self.keys[key];
-        Alarm { key: key.clone(), alarm: self.name.clone(), state, start, end, score, since }
-    }
-
-    fn tell(&self, alarm: Alarm<K>, out: &mut Emit<Alarm<K>>) {
-        self.alarms.with_label_values(&[self.name.as_str(), alarm.state.as_str()]).inc();
-        out.push(alarm);
-    }
-
-    fn forget(&mut self, watermark: EventTime, out: &mut Emit<Alarm<K>>) {
-        let limit = watermark.minus(self.when.forget_after);
-        let silent = |(_, w): &(&K, &Watched)| w.end < limit;
-        let silent: Vec<K> = self.keys.iter().filter(silent).map(|(k, _)| k.clone()).collect();
-        for key in silent {
-            let alarm = self.keys[&key].raised.then(|| self.alarm(&key, AlarmState::Expired));
+        if high || watched.raised {
+            self.keys.insert(key.clone(), watched);
+        } else {
             self.keys.remove(&key);
-            alarm.into_iter().for_each(|a| self.tell(a, out));
         }
+        match (was_raised, watched.raised) {
+            (false, true) => self.tell(key, AlarmState::Raised, watched, out),
+            (true, false) => self.tell(key, AlarmState::Cleared, watched, out),
+            _ => {}
+        }
+    }
+
+    fn tell(&self, key: K, state: AlarmState, of: Watched, out: &mut Emit<Alarm<K>>) {
+        self.alarms.with_label_values(&[self.name.as_str(), state.as_str()]).inc();
+        let Watched { start, end, score, since, .. } = of;
+        out.push(Alarm { key, alarm: self.name.clone(), state, start, end, score, since });
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tideflow_core::{GroupState, Metrics};
+
     use super::*;
-    use tideflow_core::Metrics;
 
     fn run(when: Hysteresis, scores: &[(i64, f32)]) -> Vec<(AlarmState, i64, i64)> {
-        let mut watch = Watch {
-            name: "test".to_string(),
-            when,
-            keys: BTreeMap::new(),
-            next_sweep: EventTime::MIN,
-            scores: Vec::new(),
-            alarms: Metrics::default().alarms,
-        };
+        let mut watch = Watch::new("test", when, Metrics::default().alarms);
         let mut out = Emit::default();
         for (minute, score) in scores {
             let (start, end) = (EventTime(minute * 60_000), EventTime((minute + 1) * 60_000));
@@ -242,7 +244,7 @@ mod tests {
                 let scored = Scored { of, score: *score, model: Default::default() };
                 watch.fold(&mut vec![scored], &mut Emit::default());
             }
-            let bound = Bound { epoch: 1, watermark: end, wall_ms: 0 };
+            let bound = Bound { epoch: 1, watermark: end, wall_ms: 0, snapshot: false };
             watch.close(&bound, &mut out, &mut Emit::default());
         }
         out.take().iter().map(|a| (a.state, a.start.0 / 60_000, a.since.0 / 60_000)).collect()
@@ -268,5 +270,36 @@ mod tests {
         let scores = [(0, 0.95), (1, 0.95), (30, -1.0)];
         let expected = [(AlarmState::Raised, 1, 0), (AlarmState::Expired, 1, 0)];
         assert_eq!(run(WHEN, &scores), expected);
+    }
+
+    fn stored(raised: bool) -> Watched {
+        let (start, end) = (EventTime(60_000), EventTime(120_000));
+        Watched { above: 2, since: EventTime(0), raised, start, end, score: 0.75 }
+    }
+
+    /// Of the fields above.
+    const RAISED: &[u8] = &[2, 0, 1, 0xc0, 0xa9, 7, 0x80, 0xd3, 0x0e, 0, 0, 0x40, 0x3f];
+
+    #[test]
+    fn golden_a_watched_key_has_this_form_in_snapshots() {
+        let mut watch = Watch::<u64, ()>::new("test", WHEN, Metrics::default().alarms);
+        watch.keys.insert(7, stored(true));
+        let segment = watch.state().snapshot_some(1_000).expect("it is small");
+        let group = KeyGroup::of(7u64.stable_hash());
+        let expected = [&[7, 13, 0, 0, 0], RAISED].concat();
+        assert_eq!(segment.of(group), Some(&expected[..]));
+        assert_eq!(<Entries<u64, Watched> as GroupState>::VERSION, 2);
+    }
+
+    #[test]
+    fn golden_keys_watched_by_the_first_version_are_migrated() {
+        let group = KeyGroup::of(7u64.stable_hash());
+        let mut watch = Watch::<u64, ()>::new("test", WHEN, Metrics::default().alarms);
+        let map = [&[1, 7], RAISED].concat();
+        watch.state().restore(group, 1, &map).expect("the first version");
+        assert_eq!(watch.keys.get(&7), Some(&stored(true)));
+        let entry = [&[7, 13, 0, 0, 0], RAISED].concat();
+        let told = watch.state().restore(group, 3, &entry).unwrap_err();
+        assert_eq!(told, "expected version 2 of its form, found 3");
     }
 }

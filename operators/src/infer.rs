@@ -35,7 +35,7 @@ use crate::Window;
 pub trait Features {
     /// The names of the features, in order: those of the model's manifest.
     const NAMES: &'static [&'static str];
-    /// Appends the features, in the order of the names.
+    /// Appends the features, in the order of the names: as many as there are names.
     fn row(&self, row: &mut Vec<f32>);
 }
 
@@ -51,7 +51,7 @@ impl<K, A: Features> Features for Window<K, A> {
 pub struct InferOptions {
     /// Rows of every call: shorter batches are padded, because a row's last bits may depend on it.
     pub batch_rows: usize,
-    /// Batches given to the model and not yet back.
+    /// Batches given to the model's thread and not yet back: one is at work, the others wait there.
     pub inflight_max: usize,
 }
 
@@ -102,7 +102,7 @@ pub trait Infer<'s, D: 'static> {
     /// and every row of a batch that the model fails on, comes out of `failed`.
     ///
     /// # Errors
-    /// When the name is taken, or the model cannot be loaded or takes other features.
+    /// When the name is taken, an option is 0, or the model cannot be loaded or takes other features.
     fn infer(
         self,
         name: &str,
@@ -119,6 +119,11 @@ impl<'s, D: Features + ExchangeData + Clone> Infer<'s, D> for Stream<'s, D> {
         options: InferOptions,
     ) -> Result<Inferred<'s, D>, BuildError> {
         let flow = self.flow();
+        if options.batch_rows == 0 || options.inflight_max == 0 {
+            let what =
+                format!("expected `batch_rows` and `inflight_max` over 0, found {options:?}");
+            return Err(BuildError::invalid(name, what));
+        }
         let about = format!("model {}, {} rows a call", model.as_str(), options.batch_rows);
         let node = flow.node("operator", name, about, self.origins())?;
         add_check::<D>(&flow, name, model.clone());
@@ -182,7 +187,7 @@ fn add_check<D: Features>(flow: &Flow<'_>, name: &str, model: ModelRef) {
         Err(e) => Err(CheckFailure { kind: e.kind(), message: e.to_string() }),
     };
     let what = format!("model of `{name}`");
-    flow.check(Check { what, after: None, run: Box::new(run) });
+    flow.check(Check { key: what.clone(), what, after: None, run: Box::new(run) });
 }
 
 type Output<D> = OutputBuilder<Epoch, CapacityContainerBuilder<Vec<D>>>;
@@ -276,7 +281,7 @@ impl<D: Features + ExchangeData + Clone> Batches<D> {
     fn add(&mut self, capability: &InputCapability<Epoch>, item: D, failed: &mut Output<Rejected>) {
         let from = self.filling.rows.len();
         item.row(&mut self.filling.rows);
-        debug_assert_eq!(self.filling.rows.len() - from, self.width, "`NAMES` and `row` agree");
+        assert_eq!(self.filling.rows.len() - from, self.width, "`NAMES` and `row` agree");
         if let Some(bad) = self.filling.rows[from..].iter().position(|x| !x.is_finite()) {
             let what = format!("feature `{}` is {}", D::NAMES[bad], self.filling.rows[from + bad]);
             self.filling.rows.truncate(from);
@@ -330,7 +335,8 @@ impl<D: Features + ExchangeData + Clone> Batches<D> {
             && let Some(mut batch) = self.waiting.pop_front()
         {
             batch.rows.resize(self.options.batch_rows * self.width, 0.0);
-            self.to_thread.send(batch.rows).expect("a panic of the thread ends the process");
+            // Fails after the thread has reported why it ended, which ends the run.
+            let _ = self.to_thread.send(batch.rows);
             self.in_flight.push_back(batch.segments);
         }
     }

@@ -4,10 +4,13 @@ mod alarm;
 mod infer;
 mod key_by;
 mod map;
+mod view;
 mod window;
 
 pub use alarm::{Alarm, AlarmState, Alarms, Hysteresis};
 pub use infer::{Features, Infer, InferOptions, Inferred, ModelId, Scored};
 pub use key_by::{KeyBy, Keyed};
 pub use map::Map;
+pub use tideflow_core::Row;
+pub use view::{Change, Fixed, Latest, Table, Upserts, View};
 pub use window::{Aggregate, Late, Stats, Summary, Total, Tumbling, Window, Windowed};

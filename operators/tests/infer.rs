@@ -1,9 +1,13 @@
 //! Inference in the graph: order, padding, what cannot be scored, a model that fails.
 
+use std::cell::Cell;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tideflow_core::{EpochSettings, Event, EventTime, Flow, Job, RecentBindings, execute, timely};
+use tideflow_core::{
+    EpochSettings, Event, EventTime, Flow, Job, LogOnly, RecentBindings, RunError, execute, timely,
+};
 use tideflow_models::{LinearModel, Model, ModelRef, ScoreError, Signature};
 use tideflow_operators::{Features, Infer, InferOptions};
 use tideflow_sinks::VecSink;
@@ -20,19 +24,32 @@ impl Event for Room {
     }
 }
 
+thread_local! {
+    /// Set on the threads that make rows: those are the workers.
+    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+}
+
 impl Features for Room {
     const NAMES: &'static [&'static str] = &["celsius"];
     fn row(&self, row: &mut Vec<f32>) {
+        IS_WORKER.set(true);
         row.push(self.celsius as f32);
     }
 }
 
 /// What came out: scores in order, and the details of what was rejected.
-fn run(
+type Outcome = (Vec<(f64, f32)>, Vec<String>);
+
+fn run(rooms: &[f64], model: impl Into<ModelRef>, batch_rows: usize) -> Outcome {
+    let options = InferOptions { batch_rows, inflight_max: 2 };
+    try_run(rooms, model, options).expect("the graph runs")
+}
+
+fn try_run(
     rooms: &[f64],
     model: impl Into<ModelRef>,
-    batch_rows: usize,
-) -> (Vec<(f64, f32)>, Vec<String>) {
+    options: InferOptions,
+) -> Result<Outcome, RunError> {
     let (scored, failed) = (VecSink::new(), VecSink::new());
     let rooms = rooms.iter().map(|celsius| Room { celsius: *celsius }).collect();
     let (source, model) = (VecSource::new(vec![rooms]).chunk(7), model.into());
@@ -40,7 +57,7 @@ fn run(
         EpochSettings { interval: Duration::from_millis(1), inflight_max: 4, bytes_max: 400 };
     let job = Job { epochs, ..Job::default() };
     let sinks = (scored.clone(), failed.clone());
-    let log = Box::new(RecentBindings::new(10));
+    let log = LogOnly::new(RecentBindings::new(10));
     execute(
         timely::Config::thread(),
         &job,
@@ -48,15 +65,13 @@ fn run(
         |_| (),
         move |flow: &Flow<'_>| {
             let (rooms, _) = flow.source("rooms", source.clone())?;
-            let options = InferOptions { batch_rows, inflight_max: 2 };
             let inferred = rooms.infer("heat", &model, options)?;
             flow.sink("scored", inferred.scored, sinks.0.clone())?;
             flow.sink("failed", inferred.failed, sinks.1.clone())
         },
-    )
-    .expect("the graph runs");
+    )?;
     let scored = scored.take().into_iter().map(|(_, s)| (s.of.celsius, s.score)).collect();
-    (scored, failed.take().into_iter().map(|(_, r)| r.detail).collect())
+    Ok((scored, failed.take().into_iter().map(|(_, r)| r.detail).collect()))
 }
 
 fn double() -> LinearModel {
@@ -84,6 +99,61 @@ fn fault_what_is_not_finite_is_rejected_before_and_after_the_model() {
     assert_eq!(failed, expected);
 }
 
+/// How the model was called once.
+struct Call {
+    rows: Vec<f32>,
+    count: usize,
+    by_worker: bool,
+    thread: String,
+}
+
+/// Keeps how it is called.
+struct Watched {
+    model: LinearModel,
+    calls: Arc<Mutex<Vec<Call>>>,
+    warmed: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Model for Watched {
+    fn signature(&self) -> &Signature {
+        self.model.signature()
+    }
+
+    fn score(&self, rows: &[f32], count: usize, out: &mut Vec<f32>) -> Result<(), ScoreError> {
+        let thread = std::thread::current().name().unwrap_or_default().to_string();
+        let call = Call { rows: rows.to_vec(), count, by_worker: IS_WORKER.get(), thread };
+        self.calls.lock().expect("nobody panics with it").push(call);
+        self.model.score(rows, count, out)
+    }
+
+    fn warm(&self, count: usize) -> Result<(), ScoreError> {
+        self.warmed.lock().expect("nobody panics with it").push(count);
+        Ok(())
+    }
+}
+
+#[test]
+fn the_model_is_called_beside_the_worker_and_always_with_a_full_batch() {
+    let rooms: Vec<f64> = (1..=1_000).map(f64::from).collect();
+    let (calls, warmed) = (Arc::default(), Arc::default());
+    let model = Watched { model: double(), calls: Arc::clone(&calls), warmed: Arc::clone(&warmed) };
+    let (scored, failed) = run(&rooms, model, 64);
+    assert_eq!((scored.len(), failed.len()), (1_000, 0));
+
+    assert_eq!(*warmed.lock().unwrap(), [64]);
+    let calls = calls.lock().unwrap();
+    let mut seen = Vec::new();
+    for Call { rows, count, by_worker, thread } in calls.iter() {
+        assert_eq!((*count, rows.len()), (64, 64));
+        assert_eq!((*by_worker, thread.as_str()), (false, "heat"));
+        // No room has zero degrees: what follows the last room is what it was filled up with.
+        let used = rows.iter().rposition(|celsius| *celsius != 0.0).map_or(0, |last| last + 1);
+        seen.extend(rows[..used].iter().map(|celsius| f64::from(*celsius)));
+    }
+    assert_eq!(seen, rooms);
+    assert!(calls.len() > 1_000 / 64, "the last batch was filled up: {} calls", calls.len());
+}
+
 /// Works while it is warmed and fails when it counts.
 struct Broken(LinearModel);
 
@@ -106,4 +176,35 @@ impl Model for Broken {
 fn fault_a_batch_that_the_model_fails_on_is_rejected_whole() {
     let (scored, failed) = run(&[1.0, 2.0, 3.0], Broken(double()), 2);
     assert_eq!((scored.len(), failed.len()), (0, 3));
+}
+
+/// Gives a score that depends on the row's neighbours.
+struct Leaning(LinearModel);
+
+impl Model for Leaning {
+    fn signature(&self) -> &Signature {
+        self.0.signature()
+    }
+
+    fn score(&self, rows: &[f32], count: usize, out: &mut Vec<f32>) -> Result<(), ScoreError> {
+        out.extend((0..count).map(|place| rows[0] + place as f32));
+        Ok(())
+    }
+}
+
+#[test]
+fn fault_a_model_that_breaks_its_promises_ends_the_run_and_is_named() {
+    let rooms: Vec<f64> = (0..1_000).map(f64::from).collect();
+    let options = InferOptions { batch_rows: 4, inflight_max: 2 };
+    let error = try_run(&rooms, Leaning(double()), options).expect_err("it is found out");
+    assert!(error.to_string().starts_with("`heat`: "), "{error}");
+}
+
+#[test]
+fn fault_options_of_zero_are_refused() {
+    for (batch_rows, inflight_max) in [(0, 2), (4, 0)] {
+        let options = InferOptions { batch_rows, inflight_max };
+        let error = try_run(&[1.0], double(), options).expect_err("it would wait for ever");
+        assert!(error.to_string().contains("over 0, found InferOptions"), "{error}");
+    }
 }

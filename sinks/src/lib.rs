@@ -1,5 +1,6 @@
 //! Where results go: one folder a system, [`VecSink`] for tests.
 
+pub mod files;
 pub mod kafka;
 mod vec;
 

@@ -42,7 +42,7 @@ impl<D> Clone for VecSink<D> {
     }
 }
 
-impl<D: Send + 'static> SinkSpec<D> for VecSink<D> {
+impl<D: Clone + Send + 'static> SinkSpec<D> for VecSink<D> {
     type Sink = VecWriter<D>;
 
     fn about(&self) -> String {

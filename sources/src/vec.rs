@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tideflow_core::timely::ExchangeData;
 use tideflow_core::{
-    Batch, BuildError, Check, Event, Part, PartState, Source, SourceSpec, SourceStart,
+    Batch, BuildError, Check, Cuts, Epoch, Event, EventTime, Part, PartState, ResumePart, Source,
+    SourceSpec, SourceStart,
 };
 
 use crate::watermark::Watermark;
@@ -31,6 +32,8 @@ pub struct VecSource<T> {
 impl<T> VecSource<T> {
     /// These partitions, in order, with an out-of-orderness bound of zero.
     pub fn new(partitions: Vec<Vec<T>>) -> Self {
+        // None is one without records: somebody has to say that there are no more.
+        let partitions = if partitions.is_empty() { vec![Vec::new()] } else { partitions };
         VecSource { partitions, out_of_orderness: Duration::ZERO, chunk: Batch::<T>::RECORDS }
     }
 
@@ -62,14 +65,22 @@ impl<T: Event + ExchangeData + Clone> SourceSpec for VecSource<T> {
 
     fn start(self, start: SourceStart) -> Result<VecReader<T>, BuildError> {
         let own = |(p, _): &(usize, _)| p % start.workers == start.worker;
-        let partition = |(p, records): (usize, Vec<T>)| Reading {
-            partition: i32::try_from(p).expect("partitions fit in memory"),
-            next: 0,
-            rest: records.into_iter(),
-            watermark: Watermark::new(self.out_of_orderness),
+        let name = start.name.as_str();
+        let mut resumed = start.resume.partitions(name);
+        let partition = |(p, mut records): (usize, Vec<T>)| {
+            let partition = i32::try_from(p).expect("partitions fit in memory");
+            let resumed = resumed.remove(&partition);
+            let first = resumed.is_none().then_some(0);
+            let beginning =
+                ResumePart { from: 0, watermark: EventTime::MIN, cuts: Cuts::default() };
+            let ResumePart { from, watermark, cuts } = resumed.unwrap_or(beginning);
+            let rest = records.split_off(usize::try_from(from).unwrap_or(0).min(records.len()));
+            let watermark = Watermark::new(self.out_of_orderness).at(watermark);
+            Reading { partition, first, next: from, rest: rest.into_iter(), watermark, cuts }
         };
         Ok(VecReader {
-            name: start.name.as_str(),
+            name,
+            replay_to: start.resume.last(),
             partitions: self
                 .partitions
                 .into_iter()
@@ -86,6 +97,7 @@ impl<T: Event + ExchangeData + Clone> SourceSpec for VecSource<T> {
 /// A [`VecSource`] as it runs on one worker.
 pub struct VecReader<T> {
     name: &'static str,
+    replay_to: Epoch,
     partitions: Vec<Reading<T>>,
     chunk: usize,
     turn: usize,
@@ -93,36 +105,55 @@ pub struct VecReader<T> {
 
 struct Reading<T> {
     partition: i32,
+    /// Where reading began, until a cut has told it.
+    first: Option<i64>,
     next: i64,
     rest: std::vec::IntoIter<T>,
     watermark: Watermark,
+    cuts: Cuts,
 }
 
 impl<T: Event + ExchangeData + Clone> Source for VecReader<T> {
     type Item = T;
 
     fn poll(&mut self, batch: &mut Batch<T>) -> bool {
-        let count = self.partitions.len();
+        let (count, replaying) = (self.partitions.len(), self.replayed() < self.replay_to);
         if count > 0 {
             self.turn = (self.turn + 1) % count;
             let part = &mut self.partitions[self.turn];
-            for record in part.rest.by_ref().take(self.chunk) {
+            for _ in 0..self.chunk {
+                let epoch = part.cuts.epoch_of(part.next);
+                if replaying && epoch.is_none() {
+                    break;
+                }
+                let Some(record) = part.rest.next() else { break };
                 part.next += 1;
                 part.watermark.saw(record.event_time());
                 batch.bytes += std::mem::size_of::<T>();
-                batch.items.push(record);
+                batch.of(epoch).0.push(record);
             }
+            part.cuts.read_to(part.next);
         }
         self.partitions.iter().any(|p| !p.rest.as_slice().is_empty())
     }
 
+    fn replayed(&self) -> Epoch {
+        let reached = self.partitions.iter().map(|p| p.cuts.reached(self.replay_to));
+        reached.min().unwrap_or(self.replay_to)
+    }
+
     fn cut(&mut self, _wall_ms: i64, parts: &mut Vec<Part>) {
-        parts.extend(self.partitions.iter().map(|p| Part {
+        parts.extend(self.partitions.iter_mut().map(|p| Part {
             source: self.name.to_string(),
             partition: p.partition,
+            from: p.first.take(),
             next: p.next,
             watermark: p.watermark.value(),
-            state: if p.rest.as_slice().is_empty() { PartState::Ended } else { PartState::Active },
+            state: match p.rest.as_slice() {
+                [] => PartState::Ended,
+                _ if T::TIMED => PartState::Active,
+                _ => PartState::Idle,
+            },
         }));
     }
 }

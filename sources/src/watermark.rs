@@ -18,6 +18,13 @@ impl Watermark {
         Watermark { largest: EventTime::MIN, bound: out_of_orderness }
     }
 
+    /// As it stood at `value`.
+    #[must_use]
+    pub fn at(self, value: EventTime) -> Self {
+        let largest = if value == EventTime::MIN { value } else { value.plus(self.bound) };
+        Watermark { largest, ..self }
+    }
+
     /// Takes a record's event time into account.
     #[inline]
     pub fn saw(&mut self, at: EventTime) {

@@ -1,5 +1,6 @@
 //! What a device costs in memory: the resident size of a graph that holds one open window for each of
-//! N devices, less the user's own structs. One process a size: `memory DEVICES`, or none for all.
+//! N devices, less the user's own structs, and what the page of metrics says of it. One process a size:
+//! `memory DEVICES`, or none for all.
 
 use std::process::Command;
 use std::time::Duration;
@@ -7,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use tideflow::core::{
-    Batch, Check, Ending, Job, Part, PartState, RecentBindings, Source, SourceSpec, SourceStart,
-    execute, timely,
+    Batch, Check, Ending, Job, LogOnly, Part, PartState, RecentBindings, Source, SourceSpec,
+    SourceStart, execute, timely,
 };
 use tideflow::prelude::*;
 
@@ -38,14 +39,23 @@ struct Devices {
     sent: u64,
     devices: u64,
     job: Job,
-    before: u64,
+    before: (u64, u64),
     quiet_cuts: u32,
 }
 
 const WARM_DEVICES: u64 = 1_000;
 const WARM_READINGS: u64 = 500_000;
-/// Epochs to wait for everything to arrive: more than may be in flight.
-const QUIET_CUTS: u32 = 40;
+/// Epochs to wait for everything to arrive and to be accounted: more than may be in flight, and than lie
+/// between two looks at the state.
+const QUIET_CUTS: u32 = 100;
+
+impl Devices {
+    /// Bytes that are resident, and those accounted for the windows.
+    fn taken(&self) -> (u64, u64) {
+        let accounted = self.job.metrics.state_bytes.with_label_values(&["windows", "0"]).get();
+        (resident(), accounted as u64)
+    }
+}
 
 impl Source for Devices {
     type Item = Reading;
@@ -73,19 +83,25 @@ impl Source for Devices {
     fn cut(&mut self, _wall_ms: i64, parts: &mut Vec<Part>) {
         self.quiet_cuts += 1;
         if self.quiet_cuts == QUIET_CUTS && self.sent == WARM_READINGS {
-            self.before = resident();
+            self.before = self.taken();
         }
         if self.quiet_cuts == QUIET_CUTS && self.sent > WARM_READINGS {
-            println!("{}", resident() - self.before);
+            let (now, before) = (self.taken(), self.before);
+            println!("{} {}", now.0 - before.0, now.1 - before.1);
             self.job.stop.ask(Ending::Suspend);
         }
         parts.push(Part {
             source: "devices".to_string(),
             partition: 0,
+            from: None,
             next: self.sent as i64,
             watermark: EventTime::MIN,
             state: PartState::Active,
         });
+    }
+
+    fn replayed(&self) -> u64 {
+        0
     }
 }
 
@@ -103,7 +119,7 @@ impl SourceSpec for DevicesSpec {
     }
 
     fn start(self, start: SourceStart) -> Result<Devices, BuildError> {
-        Ok(Devices { sent: 0, devices: self.0, job: start.job, before: 0, quiet_cuts: 0 })
+        Ok(Devices { sent: 0, devices: self.0, job: start.job, before: (0, 0), quiet_cuts: 0 })
     }
 }
 
@@ -117,7 +133,7 @@ fn resident() -> u64 {
 fn hold(devices: u64) -> Result<()> {
     let mut job = Job::default();
     job.epochs.interval = Duration::from_millis(5);
-    let log = Box::new(RecentBindings::new(10));
+    let log = LogOnly::new(RecentBindings::new(10));
     execute(
         timely::Config::thread(),
         &job,
@@ -139,16 +155,19 @@ fn main() -> Result<()> {
         return hold(devices.parse().context("DEVICES: expected a number")?);
     }
     let own = size_of::<DeviceId>() + size_of::<Values>();
-    println!("| devices | bytes a device | of them key and accumulator | above |");
-    println!("|---|---|---|---|");
+    println!("| devices | bytes a device | accounted | of them key and accumulator | above |");
+    println!("|---|---|---|---|---|");
     for devices in [10_000u64, 100_000, 1_000_000] {
         let output = Command::new(std::env::current_exe()?).arg(devices.to_string()).output()?;
         let text = String::from_utf8(output.stdout)?;
-        let grown: u64 = text.trim().parse().with_context(|| {
-            format!("run with {devices} devices: {}", String::from_utf8_lossy(&output.stderr))
-        })?;
-        let each = grown as f64 / devices as f64;
-        println!("| {devices} | {each:.0} | {own} | {:.0} |", each - own as f64);
+        let numbers = text.trim().split_once(' ');
+        let numbers = numbers.and_then(|(a, b)| Some([a.parse().ok()?, b.parse().ok()?]));
+        let of =
+            || format!("run with {devices} devices: {}", String::from_utf8_lossy(&output.stderr));
+        let numbers: [u64; 2] = numbers.with_context(of)?;
+        let [each, accounted] = numbers.map(|bytes| bytes as f64 / devices as f64);
+        let above = each - own as f64;
+        println!("| {devices} | {each:.0} | {accounted:.0} | {own} | {above:.0} |");
     }
     Ok(())
 }

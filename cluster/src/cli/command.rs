@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::help;
-use crate::runner::{GraphFormat, GraphSpec};
+use super::questions::Questions;
+use super::{help, rejects, state};
+use crate::runner::{GraphFormat, GraphSpec, Question};
 use crate::settings::Schema;
 
 /// Columns of help at most, however wide the terminal.
@@ -19,6 +20,7 @@ pub(crate) enum Action {
     Check,
     Graph(GraphFormat),
     Config { defaults: bool },
+    Ask(Question),
 }
 
 /// Reads a command line without its settings.
@@ -34,9 +36,21 @@ pub(crate) fn parse(
         "run" => Action::Run,
         "check" => Action::Check,
         "graph" => Action::Graph(format(of)),
+        "state" => {
+            let (name, of) = of.subcommand().expect("clap requires a subcommand");
+            return Ok((Action::Ask(Question::State(state::request(name, of))), file_of(of)));
+        }
+        "rejects" => {
+            let (name, of) = of.subcommand().expect("clap requires a subcommand");
+            return Ok((Action::Ask(Question::Rejects(rejects::request(name, of))), file_of(of)));
+        }
         _ => Action::Config { defaults: of.get_flag("defaults") },
     };
-    Ok((action, of.get_one::<PathBuf>("config").cloned()))
+    Ok((action, file_of(of)))
+}
+
+fn file_of(of: &ArgMatches) -> Option<PathBuf> {
+    of.get_one::<PathBuf>("config").cloned()
 }
 
 fn format(of: &ArgMatches) -> GraphFormat {
@@ -52,6 +66,7 @@ pub(crate) fn command(graph: &GraphSpec, schema: &Schema) -> Command {
         format!("{} {action}{more} [--config FILE] [--SECTION.KEY VALUE]...", graph.name)
     };
     let settings = "Takes the same settings as `run`, explained by `run --help`.";
+    let asked = |name| Questions { name, usage: &usage, file, settings };
     let run = Command::new("run").about("Runs the graph until its input ends or a signal stops it");
     let run = help::options(run.arg(file()), schema)
         .after_help(help::exit_codes())
@@ -83,6 +98,8 @@ pub(crate) fn command(graph: &GraphSpec, schema: &Schema) -> Command {
                 .after_help(settings)
                 .override_usage(usage("config", " [--defaults]")),
         )
+        .subcommand(state::command(&asked("state")))
+        .subcommand(rejects::command(&asked("rejects")))
 }
 
 fn file() -> Arg {

@@ -3,6 +3,9 @@
 mod command;
 mod flags;
 mod help;
+mod questions;
+mod rejects;
 mod shell;
+mod state;
 
 pub use shell::{main_from, main_with};

@@ -1,7 +1,7 @@
 //! The process around a graph: from `main`'s arguments to its exit code.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
 use tideflow_core::Stop;
@@ -11,7 +11,7 @@ use super::flags::split;
 use crate::exit::Exit;
 use crate::framework::{FRAMEWORK_DEFAULTS, FrameworkConfig};
 use crate::http::{self, HttpServer};
-use crate::runner::{GraphSpec, RunFailure, Runner, Setup};
+use crate::runner::{GraphSpec, Question, RunFailure, Runner, Setup};
 use crate::settings::{Inputs, Problem, Refused, Schema, Settings};
 use crate::signals::StopWatch;
 use crate::{logs, panic};
@@ -19,7 +19,11 @@ use crate::{logs, panic};
 /// The `main` of a graph binary, with this process's arguments and environment.
 pub fn main_with<R: Runner>(graph: &GraphSpec, runner: &R) -> ExitCode {
     panic::install(R::current_operator);
-    main_from(graph, runner, std::env::args_os(), Inputs::of_process().env).into()
+    let exit = main_from(graph, runner, std::env::args_os(), Inputs::of_process().env);
+    let _ = std::io::stdout().flush();
+    // Threads of native clients may still be ending: what a return from `main` has C libraries tear
+    // down, they may be using.
+    exit.now()
 }
 
 /// The same with arguments (program name first) and environment given, and without a panic hook.
@@ -35,7 +39,7 @@ pub fn main_from<R: Runner>(
     let split = split(args);
     let (action, file) = match parse(graph, &schema, split.rest) {
         Ok(asked) => asked,
-        Err(error) => return answer(&error),
+        Err(error) => return say(&error),
     };
     if action == (Action::Config { defaults: true }) {
         return print(&schema.toml());
@@ -53,11 +57,12 @@ pub fn main_from<R: Runner>(
             Err(failure) => fail(failure.kind.into(), failure),
         },
         Action::Config { .. } => print(&setup.settings.toml()),
+        Action::Ask(question) => answer(&question, runner, &setup),
     }
 }
 
 /// Prints what `clap` has to say: help and version come this way too.
-fn answer(error: &clap::Error) -> Exit {
+fn say(error: &clap::Error) -> Exit {
     let _ = error.print();
     let newline = if error.render().to_string().ends_with('\n') { "" } else { "\n" };
     if error.use_stderr() {
@@ -86,7 +91,7 @@ fn set_up<R: Runner>(
         Some(framework) if starts => framework.hosts(&settings).map_err(&mut keep).ok(),
         _ => None,
     };
-    if let Some(config) = &config {
+    if let (Some(config), true) = (&config, starts) {
         problems.extend(runner.validate(&settings, config));
     }
     match (framework, config) {
@@ -99,7 +104,7 @@ fn set_up<R: Runner>(
 
 fn run<R: Runner>(graph: &GraphSpec, runner: &R, setup: &Setup<R::Config>) -> Exit {
     if let Err(error) = logs::install(&setup.framework.log) {
-        return fail(Exit::Failed, error);
+        return fail(error.kind().into(), error);
     }
     let set = setup.settings.set_count();
     tracing::info!(graph = graph.name, version = graph.version, settings = set, "starting");
@@ -156,6 +161,46 @@ fn check<R: Runner>(runner: &R, setup: &Setup<R::Config>) -> Exit {
     }
     let printed = print(&text);
     if exit == Exit::Done { printed } else { exit }
+}
+
+fn answer<R: Runner>(question: &Question, runner: &R, setup: &Setup<R::Config>) -> Exit {
+    let mut out = Watched { out: BufWriter::new(io::stdout().lock()), left: false };
+    let answered = runner.answer(setup, question, &mut out);
+    let flushed = out.flush();
+    match answered {
+        // A reader that has seen enough is no failure.
+        _ if out.left => Exit::Done,
+        Err(failure) => fail(failure.kind.into(), failure),
+        Ok(()) => match flushed {
+            Ok(()) => Exit::Done,
+            Err(error) => fail(Exit::Failed, format!("writing to standard output: {error}")),
+        },
+    }
+}
+
+/// An output that takes note when its reader has gone.
+struct Watched<W> {
+    out: W,
+    left: bool,
+}
+
+impl<W: Write> Watched<W> {
+    fn note<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
+        self.left |= done.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
+        done
+    }
+}
+
+impl<W: Write> Write for Watched<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let done = self.out.write(bytes);
+        self.note(done)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let done = self.out.flush();
+        self.note(done)
+    }
 }
 
 /// What a person must mend first: the configuration, then what is away, then the rest.

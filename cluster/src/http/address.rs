@@ -5,7 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use crate::framework::HttpConfig;
 
-/// Pages that cannot be served.
+/// Pages that cannot be served. `http.bind` or `http.token` has to change, whichever it is.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpError {

@@ -20,7 +20,8 @@ use super::error::{KafkaError, away};
 use super::settings::Role;
 use crate::ErrorKind;
 
-/// How long one question may take before the reasons for its silence are looked at.
+/// How long the first question may take before the reasons for its silence are looked at; each
+/// further one may take twice as long.
 const QUESTION: Duration = Duration::from_millis(500);
 /// Between two questions.
 const AGAIN: Duration = Duration::from_millis(20);
@@ -53,14 +54,14 @@ impl KafkaConfig {
 }
 
 /// A client that only asks, with a deadline for the answer.
-struct Question<'a> {
+pub(super) struct Question<'a> {
     config: &'a KafkaConfig,
     client: BaseConsumer<ClientLog>,
     since: Instant,
 }
 
 impl<'a> Question<'a> {
-    fn new(config: &'a KafkaConfig) -> Result<Self, KafkaError> {
+    pub(super) fn new(config: &'a KafkaConfig) -> Result<Self, KafkaError> {
         let client = config
             .client(Role::Admin)?
             .create_with_context(ClientLog::new("metadata"))
@@ -72,11 +73,20 @@ impl<'a> Question<'a> {
         self.config.connect_timeout().saturating_sub(self.since.elapsed())
     }
 
+    /// Where a partition ends.
+    pub(super) fn end_offset(&self, topic: &str, partition: i32) -> Result<i64, KafkaError> {
+        let doing = || format!("asking for the end of topic `{topic}` partition {partition}");
+        let asked = self.client.fetch_watermarks(topic, partition, self.config.connect_timeout());
+        asked.map(|(_, end)| end).map_err(|error| KafkaError::client(doing(), &error))
+    }
+
     /// Metadata of the one topic, or of all.
-    fn metadata(&self, topic: Option<&str>) -> Result<Metadata, KafkaError> {
+    pub(super) fn metadata(&self, topic: Option<&str>) -> Result<Metadata, KafkaError> {
+        let mut patience = QUESTION;
         loop {
             let left = self.left();
-            let answer = self.client.fetch_metadata(topic, left.min(QUESTION));
+            let answer = self.client.fetch_metadata(topic, left.min(patience));
+            patience *= 2;
             // Serves librdkafka's lines and errors to the context.
             while self.client.poll(Duration::ZERO).is_some() {}
             if let Some(reason) = self.client.context().refused_login() {
@@ -158,8 +168,8 @@ impl<'a> NewTopic<'a> {
     }
 }
 
-/// Makes topics and waits until they can be used. For tests, demos and tools: a job never makes
-/// its own topics.
+/// Makes topics and waits until they can be used. For tests, demos and tools: a job makes no topic
+/// but those for its own progress.
 ///
 /// # Errors
 /// [`KafkaError::TopicExists`] for the first that was there already (the others are made), and
@@ -224,7 +234,9 @@ pub fn delete_topics(config: &KafkaConfig, topics: &[&str]) -> Result<(), KafkaE
     Ok(())
 }
 
-fn admin(config: &KafkaConfig) -> Result<(AdminClient<ClientLog>, AdminOptions), KafkaError> {
+pub(super) fn admin(
+    config: &KafkaConfig,
+) -> Result<(AdminClient<ClientLog>, AdminOptions), KafkaError> {
     config.reachable()?;
     let client = config
         .client(Role::Admin)?
@@ -263,7 +275,7 @@ fn ready(metadata: &Metadata, topic: &NewTopic<'_>) -> bool {
 }
 
 /// Runs a future of rdkafka's admin client on this thread: its own thread wakes us.
-fn block_on<F: Future>(future: F) -> F::Output {
+pub(super) fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {

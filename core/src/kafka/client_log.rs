@@ -55,8 +55,9 @@ impl ClientLog {
         if code != RDKafkaErrorCode::AllBrokersDown || heard.last.is_none() {
             heard.last = Some(reason.to_owned());
         }
+        // A connection lost while logging in comes with the same code, and a reason on our side.
         let login = [RDKafkaErrorCode::Authentication, RDKafkaErrorCode::SaslAuthenticationFailed];
-        if login.contains(&code) {
+        if login.contains(&code) && !reason.contains("Local: ") {
             heard.refused = Some(reason.to_owned());
         }
         // The same is logged as a line with the same text.
@@ -179,6 +180,10 @@ mod tests {
         log.error(RdError::Global(RDKafkaErrorCode::BrokerTransportFailure), "disconnected");
         assert_eq!(log.last_error().as_deref(), Some("disconnected"));
         assert_eq!(log.refused_login(), None);
+        let lost = "SASL SCRAM-SHA-512 mechanism handshake failed: Local: Broker transport failure: \
+                    broker's supported mechanisms: (n/a)";
+        log.error(RdError::Global(RDKafkaErrorCode::Authentication), lost);
+        assert_eq!((log.last_error().as_deref(), log.refused_login()), (Some(lost), None));
         log.error(RdError::Global(RDKafkaErrorCode::Authentication), "wrong password");
         assert_eq!(log.refused_login().as_deref(), Some("wrong password"));
     }

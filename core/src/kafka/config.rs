@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::settings::{self, Role};
-use crate::{ErrorKind, Secret};
+use crate::{ErrorKind, OptionProblem, Secret};
 
 /// The connection to one Kafka cluster. Unknown keys are errors; empty text means "not set".
-#[derive(Clone, Deserialize, Serialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KafkaConfig {
     /// Brokers to start from, `host:port`, several separated by commas. One that answers is
@@ -25,7 +25,7 @@ pub struct KafkaConfig {
     pub sasl_mechanism: SaslMechanism,
     /// The login's name. Needed with `security = "sasl_…"`, refused without.
     pub sasl_username: String,
-    /// The login's password: text, or `{ file = "path" }`. Needed with `security = "sasl_…"`.
+    /// The login's password. Needed with `security = "sasl_…"`, refused without.
     pub sasl_password: Secret,
     /// PEM file with the certificates of the authorities that may sign a broker's certificate.
     /// Empty: those the operating system trusts. Only with TLS.
@@ -35,7 +35,7 @@ pub struct KafkaConfig {
     pub tls_cert_file: PathBuf,
     /// PEM file with the private key of `tls_cert_file`.
     pub tls_key_file: PathBuf,
-    /// The password of `tls_key_file`, where it has one: text, or `{ file = "path" }`.
+    /// The password of `tls_key_file`, where it has one.
     pub tls_key_password: Secret,
     /// How long a start waits for a first broker, in milliseconds, before it gives up with a
     /// message. Higher bears with brokers that start at the same time; lower tells sooner about a
@@ -190,12 +190,27 @@ impl KafkaConfigError {
     pub fn kind(&self) -> ErrorKind {
         ErrorKind::Invalid
     }
+
+    /// The option to change.
+    fn option(&self) -> String {
+        match self {
+            Self::Missing { option, .. } | Self::Unused { option, .. } => option.to_string(),
+            Self::File { option, .. } => option.to_string(),
+            Self::Reserved { key, .. } | Self::Rejected { key, .. } => format!("options.{key}"),
+        }
+    }
 }
 
 impl KafkaConfig {
     /// A plain connection to these brokers, everything else as by default.
     pub fn plaintext(brokers: impl Into<String>) -> Self {
         KafkaConfig { brokers: brokers.into(), ..KafkaConfig::default() }
+    }
+
+    /// What [`KafkaConfig::validate`] finds, for a graph that has this configuration as `section`.
+    pub fn problem(&self, section: &str) -> Option<OptionProblem> {
+        let error = self.validate().err()?;
+        Some(OptionProblem::new(format!("{section}.{}", error.option()), error.to_string()))
     }
 
     /// Checks everything that can be checked without a connection: options that need or exclude
@@ -288,7 +303,7 @@ fn readable(option: &'static str, path: &Path) -> Result<(), KafkaConfigError> {
 
 /// Raw options may hold passwords under names we do not know: mask whatever sounds like one.
 fn secret_like(key: &str) -> bool {
-    ["password", "secret", "token", "jaas", "key.pem", "oauthbearer.config"]
+    ["password", "secret", "token", "jaas", "passphrase", "key.pem", "oauthbearer.config"]
         .iter()
         .any(|part| key.contains(part))
 }

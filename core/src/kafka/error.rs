@@ -65,6 +65,23 @@ pub enum KafkaError {
         /// The offset asked for.
         offset: i64,
     },
+    /// Where a job must go on is not in the partition any more.
+    #[error(
+        "topic `{topic}` partition {partition}: the job goes on at offset {offset}, but there are \
+         only offsets {first} to {end}: deleted by retention, or the topic was made anew"
+    )]
+    OffsetsLost {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The offset to go on at.
+        offset: i64,
+        /// The first offset there is.
+        first: i64,
+        /// The offset behind the last.
+        end: i64,
+    },
     /// Stored bytes that cannot be read; going on would skip records.
     #[error("topic `{topic}` partition {partition} offset {offset}: {reason}")]
     Unreadable {
@@ -102,12 +119,14 @@ impl KafkaError {
 
     /// librdkafka's error of an act that has no better name, with the kind its code implies.
     pub fn client(doing: impl Into<String>, source: &RdError) -> Self {
+        let code = match source {
+            RdError::AdminOp(code) => Some(*code),
+            other => other.rdkafka_error_code(),
+        };
         let kind = match source {
             RdError::ClientConfig(..) | RdError::ClientCreation(_) => ErrorKind::Invalid,
-            _ => match source.rdkafka_error_code() {
-                Some(code) if away(code) => ErrorKind::Unavailable,
-                _ => ErrorKind::Fatal,
-            },
+            _ if code.is_some_and(away) => ErrorKind::Unavailable,
+            _ => ErrorKind::Fatal,
         };
         KafkaError::Client { doing: doing.into(), reason: source.to_string(), kind }
     }

@@ -14,6 +14,7 @@ mod settings;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod topic_check;
+mod topic_settings;
 
 pub use admin::{NewTopic, add_partitions, create_topics, delete_topics};
 pub use client_log::ClientLog;
@@ -21,6 +22,7 @@ pub use config::{KafkaConfig, KafkaConfigError, LogLevel, SaslMechanism, Securit
 pub use embedded::EmbeddedBroker;
 pub use error::KafkaError;
 pub use settings::Role;
+pub use topic_settings::{FoundTopic, delete_records, describe_topic, end_offsets};
 
 /// The defaults and manual of [`KafkaConfig`], for a graph's command line: the section `[kafka]`.
 pub const KAFKA_DEFAULTS: &str = include_str!("default.toml");

@@ -26,6 +26,31 @@ pub enum Role<'a> {
         /// Most kilobytes waiting to be sent; beyond it a produce call waits.
         queue_kb_max: u32,
     },
+    /// Writes a log record by record, idempotently, and is told the offset of each. Retries for
+    /// ever; where a record cannot be written, none behind it is.
+    Journal {
+        /// Most kilobytes waiting to be sent; beyond it a produce call fails.
+        queue_kb_max: u32,
+    },
+    /// Writes a record that may be there twice, and is told its offset. Without the half second
+    /// that an idempotent producer takes to start.
+    Signal {
+        /// How long the record is tried, in milliseconds.
+        timeout_ms: u64,
+    },
+    /// Writes in transactions: a reader of committed records sees all of one or nothing.
+    Transactional {
+        /// The transactional id: of two producers that share one, the later fences the earlier.
+        id: &'a str,
+        /// How long a transaction may be open, in milliseconds, before the brokers abort it; a record
+        /// not delivered by then fails too. Longer than the brokers' `transaction.max.timeout.ms`
+        /// is refused when the id is initialised.
+        timeout_ms: u32,
+        /// How long a record may wait for company, in milliseconds. A flush overrides it.
+        linger_ms: u32,
+        /// Most kilobytes waiting to be sent; beyond it a produce call waits.
+        queue_kb_max: u32,
+    },
     /// Asks about and creates topics.
     Admin,
 }
@@ -71,6 +96,16 @@ const PRODUCER: &[(&str, &str, &str)] = &[
     ("batch.size", "1000000", FIXED_PRODUCE),
 ];
 
+/// What a journal's producer gets: key, value, why it is not free.
+const JOURNAL: &[(&str, &str, &str)] = &[
+    ("enable.idempotence", "true", FIXED_DELIVERY),
+    // Without it librdkafka would go on behind a record that is refused, and leave a hole.
+    ("enable.gapless.guarantee", "true", FIXED_DELIVERY),
+    ("acks", "all", FIXED_DELIVERY),
+    ("message.timeout.ms", "0", FIXED_DELIVERY),
+    ("linger.ms", "0", FIXED_PRODUCE),
+];
+
 /// Further keys that are not free: set through an option of ours, other names of those above, or
 /// without meaning here.
 const RESERVED: &[(&str, &str)] = &[
@@ -98,13 +133,17 @@ const RESERVED: &[(&str, &str)] = &[
     ("message.send.max.retries", FIXED_DELIVERY),
     ("retries", FIXED_DELIVERY),
     ("transactional.id", "it follows from the name of the job and the shard"),
+    ("transaction.timeout.ms", "it is set for all shards of a job"),
     ("partitioner", "fixed: keys go to partitions as with the Java client (murmur2)"),
     ("log.queue", "fixed, since librdkafka's lines go to our log"),
     ("test.mock.num.brokers", "use the embedded broker"),
 ];
 
 fn fixed() -> impl Iterator<Item = (&'static str, &'static str)> {
-    [EVERYONE, CONSUMER, PRODUCER].into_iter().flatten().map(|(key, _, because)| (*key, *because))
+    [EVERYONE, CONSUMER, PRODUCER, JOURNAL]
+        .into_iter()
+        .flatten()
+        .map(|(key, _, because)| (*key, *because))
 }
 
 pub(super) fn check_options(options: &BTreeMap<String, String>) -> Result<(), KafkaConfigError> {
@@ -159,6 +198,23 @@ impl KafkaConfig {
             }
             Role::Producer { linger_ms, queue_kb_max } => {
                 all(&mut client, PRODUCER);
+                client.set("linger.ms", linger_ms.to_string());
+                client.set("queue.buffering.max.kbytes", queue_kb_max.to_string());
+            }
+            Role::Journal { queue_kb_max } => {
+                all(&mut client, JOURNAL);
+                client.set("queue.buffering.max.kbytes", queue_kb_max.to_string());
+            }
+            Role::Signal { timeout_ms } => {
+                client.set("acks", "all").set("linger.ms", "0");
+                client.set("message.timeout.ms", timeout_ms.to_string());
+            }
+            Role::Transactional { id, timeout_ms, linger_ms, queue_kb_max } => {
+                all(&mut client, PRODUCER);
+                client.set("transactional.id", id);
+                client.set("transaction.timeout.ms", timeout_ms.to_string());
+                // Its transaction is gone by then; librdkafka refuses a longer wait.
+                client.set("message.timeout.ms", timeout_ms.to_string());
                 client.set("linger.ms", linger_ms.to_string());
                 client.set("queue.buffering.max.kbytes", queue_kb_max.to_string());
             }
@@ -219,13 +275,16 @@ mod tests {
 
     use super::*;
 
-    fn roles() -> [Role<'static>; 3] {
+    fn roles() -> [Role<'static>; 6] {
         let (linger_ms, queue_kb_max) = (5, QUEUE_KB);
         let group = "g";
         [
             Role::Admin,
             Role::Consumer { group, queue_kb_max },
             Role::Producer { linger_ms, queue_kb_max },
+            Role::Journal { queue_kb_max },
+            Role::Signal { timeout_ms: 1_000 },
+            Role::Transactional { id: "job-0", timeout_ms: 30_000, linger_ms, queue_kb_max },
         ]
     }
 
@@ -265,6 +324,18 @@ mod tests {
         for role in roles() {
             accepted(&KafkaConfig::plaintext("h:1").client(role).unwrap()).unwrap();
         }
+    }
+
+    #[test]
+    fn a_record_of_a_transaction_is_not_tried_for_longer_than_that() {
+        let (linger_ms, queue_kb_max) = (5, QUEUE_KB);
+        let role = Role::Transactional { id: "job-0", timeout_ms: 7_000, linger_ms, queue_kb_max };
+        let client = KafkaConfig::plaintext("h:1").client(role).unwrap();
+        let map = client.config_map();
+        for key in ["transaction.timeout.ms", "message.timeout.ms"] {
+            assert_eq!(map.get(key), Some(&"7000"), "{key}");
+        }
+        assert_eq!(map.get("transactional.id"), Some(&"job-0"));
     }
 
     #[test]

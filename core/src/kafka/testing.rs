@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{ClientConfig, TopicPartitionList};
 
 use super::admin::{NewTopic, create_topics, delete_topics};
 use super::config::{KafkaConfig, SaslMechanism, Security};
@@ -72,6 +75,20 @@ impl TestBroker {
         delete_topics(&self.config(), &[name]).unwrap_or_else(|error| panic!("{error}"));
     }
 
+    /// The offset that a consumer group has committed, if any.
+    pub fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
+        let asking: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .set("group.id", group)
+            .create()
+            .unwrap_or_else(|error| panic!("{error}"));
+        let mut list = TopicPartitionList::new();
+        list.add_partition(topic, partition);
+        let found = asking.committed_offsets(list, Duration::from_secs(60));
+        let found = found.unwrap_or_else(|error| panic!("{group}: {error}"));
+        found.find_partition(topic, partition)?.offset().to_raw().filter(|offset| *offset >= 0)
+    }
+
     /// Stops it in good order; [`TestBroker::start_again`] brings it back with its data.
     pub fn stop(&self) {
         self.script("stop", &[]);
@@ -80,6 +97,23 @@ impl TestBroker {
     /// Ends it as a crash would.
     pub fn kill(&self) {
         self.script("stop", &["--kill"]);
+    }
+
+    /// Has it do nothing, with its connections open, until [`TestBroker::thaw`].
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Has a frozen broker go on.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let folder = self.folder.as_ref().expect("a shared broker is not ours to stop");
+        let id = std::fs::read_to_string(folder.join("pid")).expect("`kafka.sh` writes it");
+        let sent = Command::new("kill").args(["-s", name, id.trim()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -s {name} {id}");
     }
 
     /// Starts a stopped broker at the same address.

@@ -8,11 +8,8 @@ impl KafkaConfig {
     /// and that it has as many partitions as expected (0 expects any number).
     pub fn topic_checks(&self, topic: &str, expected: usize) -> [Check; 2] {
         let failure = |e: KafkaError| CheckFailure { kind: e.kind(), message: e.to_string() };
-        let (kafka, broker) = (self.clone(), format!("broker `{}`", self.brokers));
-        let reach = move || {
-            kafka.validate().map_err(|e| failure(e.into()))?;
-            kafka.reachable().map_err(failure).map(|()| "answers".to_string())
-        };
+        let broker = self.broker_check();
+        let (broker_key, topic_key) = (broker.key.clone(), format!("{topic} {expected} {self:?}"));
         let (kafka, name) = (self.clone(), topic.to_string());
         let count = move || match kafka.partitions(&name).map_err(failure)? {
             found if expected != 0 && found != expected => Err(CheckFailure {
@@ -22,8 +19,25 @@ impl KafkaConfig {
             found => Ok(format!("{found} partitions")),
         };
         [
-            Check { what: broker.clone(), after: None, run: Box::new(reach) },
-            Check { what: format!("topic `{topic}`"), after: Some(broker), run: Box::new(count) },
+            broker,
+            Check {
+                what: format!("topic `{topic}`"),
+                key: topic_key,
+                after: Some(broker_key),
+                run: Box::new(count),
+            },
         ]
+    }
+
+    /// What must hold of the brokers before anything else makes sense.
+    pub fn broker_check(&self) -> Check {
+        let (kafka, what) = (self.clone(), format!("broker `{}`", self.brokers));
+        let reach = move || {
+            let failure = |e: KafkaError| CheckFailure { kind: e.kind(), message: e.to_string() };
+            kafka.validate().map_err(|e| failure(e.into()))?;
+            kafka.reachable().map_err(failure).map(|()| "answers".to_string())
+        };
+        // The whole configuration, secrets masked: two logins are two checks.
+        Check { what, key: format!("{self:?}"), after: None, run: Box::new(reach) }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use tideflow_dataflows::device_health::{DEFAULTS, device_health};
+use tideflow_dataflows::device_health::{DEFAULTS, DeviceHealth, device_health};
 
 fn main() -> ExitCode {
     tideflow::main(tideflow::Graph {
@@ -10,6 +10,8 @@ fn main() -> ExitCode {
         about: "Minute statistics, health scores and alarms for a fleet of devices.",
         version: env!("CARGO_PKG_VERSION"),
         defaults: DEFAULTS,
+        validate: DeviceHealth::problems,
+        durability: |config: &DeviceHealth, name| config.job.durability(name, &config.kafka),
         build: device_health,
     })
 }

@@ -3,16 +3,20 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use tideflow::core::OptionProblem;
 use tideflow::core::kafka::KAFKA_DEFAULTS;
+use tideflow::job::{JOB_DEFAULTS, JobConfig};
 use tideflow::prelude::*;
 use tideflow::sinks::kafka::KafkaSinkConfig;
 
 /// The defaults and manual of [`DeviceHealth`].
-pub const DEFAULTS: &[&str] = &[KAFKA_DEFAULTS, include_str!("default.toml")];
+pub const DEFAULTS: &[&str] = &[JOB_DEFAULTS, KAFKA_DEFAULTS, include_str!("default.toml")];
 
 /// The options of the graph, a field a section.
 #[derive(Clone, Debug, Deserialize)]
 pub struct DeviceHealth {
+    /// What survives, and how often a result is published.
+    pub job: JobConfig,
     /// The cluster, for all topics.
     pub kafka: KafkaConfig,
     /// The input.
@@ -25,6 +29,38 @@ pub struct DeviceHealth {
     pub alarm: AlarmConfig,
     /// The outputs.
     pub topics: Topics,
+}
+
+impl DeviceHealth {
+    /// What is wrong with options that only make sense together.
+    pub fn problems(&self) -> Vec<OptionProblem> {
+        let mut problems: Vec<_> = self.kafka.problem("kafka").into_iter().collect();
+        problems.extend(self.job.problems("job"));
+        let Topics { windows, scores, alarms, late, rejects, .. } = &self.topics;
+        let mut seen: Vec<(&str, &str)> = Vec::new();
+        for (key, topic) in [
+            ("readings.topic", &self.readings.topic),
+            ("topics.windows", windows),
+            ("topics.scores", scores),
+            ("topics.alarms", alarms),
+            ("topics.late", late),
+            ("topics.rejects", rejects),
+        ] {
+            if topic.is_empty() {
+                problems.push(OptionProblem::new(key, "expected a topic's name, found nothing"));
+            } else if let Some((first, _)) = seen.iter().find(|(_, other)| other == topic) {
+                let why = format!("`{topic}` is `{first}` too, expected a topic of its own");
+                problems.push(OptionProblem::new(key, why));
+            }
+            seen.push((key, topic));
+        }
+        let AlarmConfig { raise_above, clear_below, .. } = self.alarm;
+        if clear_below > raise_above {
+            let why = format!("{clear_below} lies above `alarm.raise_above`, {raise_above}");
+            problems.push(OptionProblem::new("alarm.clear_below", why));
+        }
+        problems
+    }
 }
 
 /// How readings are put together.

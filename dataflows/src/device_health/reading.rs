@@ -64,6 +64,16 @@ impl Aggregate<Reading> for ReadingStats {
         self.vibration.add(reading.vibration);
         self.current.add(reading.current);
     }
+
+    fn show(&self) -> String {
+        serde_json::json!({
+            "count": self.temperature.count(),
+            "temperature": self.temperature.summary(),
+            "vibration": self.vibration.summary(),
+            "current": self.current.summary(),
+        })
+        .to_string()
+    }
 }
 
 impl Features for ReadingStats {

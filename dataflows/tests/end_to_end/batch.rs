@@ -85,7 +85,7 @@ fn run(topics: &Topics, processes: &[&[&str]]) {
 }
 
 /// A topic's records by what they say, in an order of their own: without offset and time.
-fn content(mut records: Vec<Sent>) -> Vec<Sent> {
+pub fn content(mut records: Vec<Sent>) -> Vec<Sent> {
     for record in &mut records {
         (record.offset, record.timestamp) = (0, None);
     }
@@ -146,6 +146,9 @@ fn a_batch_ends_by_itself_however_little_there_is_to_read() {
     run(&topics, &[&["--workers.threads=3"]]);
     assert_eq!(topics.read(&topics.windows), []);
     topics.send([at(2, "d", START)]);
-    run(&topics, &[&["--workers.threads=3"]]);
+    // It has come to its end: what has come since is for another job.
+    run(&topics, &[&["--workers.threads=2"]]);
+    assert_eq!(topics.read(&topics.windows), []);
+    run(&topics, &[&["--workers.threads=3", "--job.delivery=at_least_once"]]);
     assert_eq!(topics.read(&topics.windows).len(), 1);
 }

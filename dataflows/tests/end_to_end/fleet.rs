@@ -39,7 +39,7 @@ pub struct Fleet {
 
 impl Fleet {
     /// The readings, in the order in which they are sent.
-    pub fn inputs(&self) -> impl Iterator<Item = Input> {
+    pub fn inputs(&self) -> impl Iterator<Item = Input> + use<> {
         let Fleet { devices, readings, span_ms, partitions } = *self;
         let mut numbers = Numbers(7);
         (0..readings).map(move |n| {

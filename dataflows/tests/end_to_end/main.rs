@@ -1,11 +1,15 @@
-//! `device_health` as its users run it: the binary, a real Kafka, a real SavedModel.
+//! `device_health` and `fleet_view` as their users run them: the binary, a real Kafka, a real SavedModel.
 //!
 //! Families: `oracle_` recomputes results from scratch, in Python; `fault_` breaks something;
 //! `golden_` holds what must not change. The broker is the one in `TIDEFLOW_TEST_BROKERS`, or one
 //! that is started here; the model and the Python scripts need `make setup`.
 
 mod batch;
+mod crash;
 mod fleet;
+mod fleet_view;
+mod measures;
+mod options;
 mod outages;
 mod pages;
 mod panics;
@@ -15,3 +19,4 @@ mod refused;
 mod rejects;
 mod running;
 mod topics;
+mod trained;

@@ -2,7 +2,7 @@
 
 `health` takes the features of `device_health`; beside it lies `health.keras`, the same model for
 Keras itself. `narrow` takes three features fewer than its manifest and the graph say, `other` takes
-other features than the graph's.
+other features than the graph's, `overflow` cannot score a device that is hot.
 """
 
 import json
@@ -11,6 +11,7 @@ import sys
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 FEATURES = [
     f"{quantity}.{statistic}"
@@ -33,6 +34,21 @@ def network(width):
 def save(model, folder, features):
     """Exports a model with a manifest that names these features."""
     model.export(folder, verbose=False)
+    write_manifest(folder, features)
+
+
+def save_overflow(folder):
+    """Saves a model whose scores are infinite above a mean of 34 degrees."""
+    module = tf.Module()
+    module.score = tf.function(
+        lambda features: {"score": features[:, :1] * 1e37},
+        input_signature=[tf.TensorSpec((None, len(FEATURES)), tf.float32, name="features")],
+    )
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.score})
+    write_manifest(folder, FEATURES)
+
+
+def write_manifest(folder, features):
     manifest = {
         "format_version": 1,
         "name": folder.name,
@@ -56,6 +72,7 @@ def main(target):
     health.save(target / "health.keras")
     save(network(9), target / "narrow", FEATURES)
     save(network(9), target / "other", FEATURES[:9])
+    save_overflow(target / "overflow")
 
 
 main(pathlib.Path(sys.argv[1]))

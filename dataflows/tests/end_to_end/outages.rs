@@ -2,7 +2,7 @@
 
 use tideflow::core::kafka::testing::TestBroker;
 
-use crate::batch::copy;
+use crate::batch::{copy, hostfile};
 use crate::fleet::{Fleet, START, at};
 use crate::program::{Running, device_health};
 use crate::python::{model, python};
@@ -59,7 +59,8 @@ fn fault_a_stop_without_a_broker_ends_at_once_by_a_second_signal_and_in_time_wit
         graph.wait_until("read", |m| m.sum("tideflow_windowed_total", &[]) == 1.0);
         graph
     };
-    let (twice, once) = (start(&[]), start(&["--run.stop_timeout_ms=1500"]));
+    let other = format!("--job.name={}", topics.scores);
+    let (twice, once) = (start(&[]), start(&["--run.stop_timeout_ms=1500", &other]));
     broker.kill();
 
     twice.signal("TERM");
@@ -86,7 +87,35 @@ fn fault_a_topic_deleted_while_it_is_read_ends_the_run_and_is_named() {
     graph.wait_until("read", |m| m.sum("tideflow_windowed_total", &[]) == 1.0);
     broker.delete_topic(&topics.readings);
     let ended = graph.end();
-    assert_eq!(ended.code, 2, "{}", ended.err);
+    assert_eq!(ended.code, 1, "{}", ended.err);
     let words = format!("`readings`: topic `{}` does not exist on", topics.readings);
     assert!(ended.err.contains(&words), "{}", ended.err);
+}
+
+#[test]
+fn fault_a_process_that_fails_ends_the_whole_job() {
+    for failing in 0..2 {
+        let broker = TestBroker::shared();
+        let topics = Topics::new(broker, 2, 1);
+        topics.send([at(0, "d", START), at(1, "e", START)]);
+        let folder = tempfile::tempdir().expect("a folder for a while");
+        let hosts = hostfile(folder.path(), 2);
+        let [first, second] = [0, 1].map(|process| {
+            // Only one of them looks whether the topic is still there.
+            let refresh = if process == failing { 100 } else { 3_600_000 };
+            let mut command = device_health("run", &topics, &model("health"));
+            Running::start(command.args([
+                format!("--workers.hostfile={hosts}"),
+                format!("--workers.process={process}"),
+                format!("--readings.refresh_ms={refresh}"),
+            ]))
+        });
+        first.wait_until("epochs", |m| m.sum("tideflow_epoch", &[]) > 0.0);
+        broker.delete_topic(&topics.readings);
+        let (first, second) = (first.end(), second.end());
+        let (failed, other) = if failing == 0 { (first, second) } else { (second, first) };
+        assert_eq!((failed.code, other.code), (1, 1), "{}\n{}", failed.err, other.err);
+        assert!(failed.err.contains("does not exist on"), "{}", failed.err);
+        assert!(other.err.contains("another process of the job is gone"), "{}", other.err);
+    }
 }

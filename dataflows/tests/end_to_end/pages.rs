@@ -25,7 +25,7 @@ fn documented() -> BTreeMap<&'static str, Vec<&'static str>> {
 }
 
 /// A run that ends with something on every output topic.
-fn run_with_everything(flags: &[&str]) -> (Topics, Running) {
+pub fn run_with_everything(flags: &[&str]) -> (Topics, Running) {
     let topics = Topics::new(TestBroker::shared(), 2, 2);
     let bad = Input { value: Some(b"?".to_vec()), ..at(0, "d1", START) };
     // Before the start, so that no partition is idle at first.

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use crate::batch::hostfile;
 use crate::program::{Ended, Running, of, run};
 
-/// The example `panics`, which `cargo test` builds beside the tests.
-fn example() -> PathBuf {
+/// An example of this package, which `cargo test` builds beside the tests.
+pub fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test has a file");
-    let path = test.ancestors().nth(2).expect("in deps").join("examples/panics");
+    let path = test.ancestors().nth(2).expect("in deps").join("examples").join(name);
     let build = "run `cargo build -p tideflow-dataflows --examples`";
     assert!(path.exists(), "{} is missing, {build}", path.display());
     path
@@ -30,10 +30,10 @@ fn fault_a_panic_in_an_operator_or_its_thread_ends_the_process_with_the_operator
     for (place, message) in [("windows", "nobody thought of this"), ("scores", "no score today")] {
         for threads in ["1", "3"] {
             let flags = ["run", "--workers.threads", threads, "--panics.place", place];
-            assert_named(&run(&mut of(&example(), &flags)), place, message);
+            assert_named(&run(&mut of(&example("panics"), &flags)), place, message);
         }
     }
-    assert_eq!(run(&mut of(&example(), &["run", "--workers.threads=3"])).code, 0);
+    assert_eq!(run(&mut of(&example("panics"), &["run", "--workers.threads=3"])).code, 0);
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn fault_a_panic_in_one_process_ends_the_other_too() {
     let folder = tempfile::tempdir().expect("a folder for a while");
     let hosts = format!("--workers.hostfile={}", hostfile(folder.path(), 2));
     let processes = ["0", "1"].map(|process| {
-        let mut command = of(&example(), &["run", &hosts, "--panics.place=windows"]);
+        let mut command = of(&example("panics"), &["run", &hosts, "--panics.place=windows"]);
         Running::start(command.args(["--workers.process", process]))
     });
     let ended = processes.map(Running::end);

@@ -2,11 +2,14 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use tideflow::cluster::settings::ENV_PREFIX;
 
 use crate::topics::{DEADLINE, Topics};
 
@@ -14,6 +17,7 @@ use crate::topics::{DEADLINE, Topics};
 pub fn device_health(action: &str, topics: &Topics, model: &Path) -> Command {
     let mut command = bare(&[action]);
     command.args(topics.flags()).arg(format!("--model.path={}", model.display()));
+    command.envs(topics.environment.iter().map(|(name, value)| (name, value)));
     command
 }
 
@@ -26,6 +30,12 @@ pub fn bare(args: &[&str]) -> Command {
 pub fn of(program: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // The settings of whoever runs the tests are not the tests'.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with(ENV_PREFIX) {
+            command.env_remove(name);
+        }
+    }
     command.env_remove("RUST_BACKTRACE").env("TIDEFLOW__HTTP__BIND", "127.0.0.1:0");
     command
 }
@@ -103,6 +113,15 @@ impl Running {
         self.wait(text, |said, _| said.lines().find(|l| l.contains(text)).map(str::to_owned))
     }
 
+    /// Whether all is said.
+    pub fn has_ended(&self) -> bool {
+        self.err.said.lock().expect("nobody panics with it").1
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &id]).status();
@@ -112,7 +131,9 @@ impl Running {
     /// Waits for its end.
     pub fn end(mut self) -> Ended {
         let err = self.wait("end", |said, all| all.then(|| said.to_owned()));
-        let code = self.child.wait().expect("it is our child").code().unwrap_or(-1);
+        let status = self.child.wait().expect("it is our child");
+        // Of one that a signal has ended, the signal's number below zero.
+        let code = status.code().unwrap_or_else(|| -status.signal().unwrap_or_default());
         let out = self.out.take().expect("taken once").join().expect("it only reads");
         Ended { code, out, err, took: self.since.elapsed() }
     }

@@ -20,12 +20,32 @@ fn environment() -> PathBuf {
     })
 }
 
-/// Runs a script of the tests: what it printed.
+/// A program of that environment.
+pub fn program(name: &str) -> PathBuf {
+    environment().join("bin").join(name)
+}
+
+/// The folder of the training package.
+fn training_package() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("models/training")
+}
+
+/// Runs a script of the tests, which may use the training package: what it printed.
 pub fn python(name: &str, args: &[&Path]) -> String {
-    let python = environment().join("bin/python");
-    let run = Command::new(&python).arg(script(name)).args(args).output();
+    let mut command = Command::new(environment().join("bin/python"));
+    ended_well(name, command.arg(script(name)).args(args))
+}
+
+/// Runs a command of the training package: what it printed.
+pub fn training(args: &[&str]) -> String {
+    let mut command = Command::new(environment().join("bin/python"));
+    ended_well(args[0], command.args(["-m", "tideflow_training"]).args(args))
+}
+
+fn ended_well(name: &str, command: &mut Command) -> String {
+    let run = command.env("PYTHONPATH", training_package()).output();
     let run = run.unwrap_or_else(|error| {
-        panic!("`{}` does not start ({error}): run `make setup`", python.display())
+        panic!("`{:?}` does not start ({error}): run `make setup`", command.get_program())
     });
     let (out, err) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
     assert!(run.status.success(), "{name} failed:\n{out}\n{err}");

@@ -1,15 +1,17 @@
 //! What is found before anything is read: by `check` and by the start, with the same words.
 
-use std::net::TcpListener;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tideflow::core::kafka::KafkaConfig;
 use tideflow::core::kafka::testing::{TestBroker, unique_name};
 
-use crate::program::{Ended, bare, device_health, run};
+use crate::batch::hostfile;
+use crate::program::{Ended, Running, bare, device_health, run};
 use crate::python::model;
-use crate::topics::Topics;
+use crate::topics::{DEADLINE, STATE, Topics};
 
 /// `check` and `run` with these flags.
 fn both(topics: &Topics, model: &Path, flags: &[&str]) -> [Ended; 2] {
@@ -34,7 +36,8 @@ fn nowhere() -> Topics {
     let kafka = KafkaConfig::plaintext(free.local_addr().expect("bound").to_string());
     let [readings, windows, scores, alarms, late, rejects] =
         ["readings", "windows", "scores", "alarms", "late", "rejects"].map(unique_name);
-    Topics { kafka, readings, windows, scores, alarms, late, rejects }
+    let (state, environment) = (STATE.clone(), Vec::new());
+    Topics { kafka, readings, windows, scores, alarms, late, rejects, state, environment }
 }
 
 #[test]
@@ -46,7 +49,7 @@ fn a_graph_that_has_all_it_needs_passes_its_check() {
     let Topics { readings, rejects, .. } = &topics;
     let brokers = &topics.kafka.brokers;
     for line in [
-        "ok    configuration: 11 settings besides defaults".to_string(),
+        "ok    configuration: 13 settings besides defaults".to_string(),
         format!("ok    broker `{brokers}`: answers"),
         format!("ok    topic `{readings}`: 4 partitions"),
         "ok    model of `health`: health version 3, 12 features".to_string(),
@@ -104,7 +107,7 @@ fn fault_a_topic_with_another_number_of_partitions_is_refused() {
     }
 }
 
-/// The model `health` under another signature name in its manifest.
+/// The model `health` with `from` in its manifest replaced by `to`.
 fn with_manifest(folder: &Path, from: &str, to: &str) -> PathBuf {
     copy(&model("health"), folder);
     let path = folder.join("manifest.json");
@@ -166,7 +169,7 @@ fn fault_an_option_that_librdkafka_gets_from_us_is_refused() {
     ] {
         let [check, run] = both(&topics, &model("health"), &[flag]);
         assert_eq!((check.code, run.code), (2, 2), "{check:?}\n{run:?}");
-        assert!(check.out.contains(words) && run.err.contains(words), "{check:?}\n{run:?}");
+        assert!(check.err.contains(words) && run.err.contains(words), "{check:?}\n{run:?}");
         // Nothing was touched: there is no broker, and nobody has looked for one.
         let at_once = Duration::from_secs(8);
         assert!(check.took < at_once && run.took < at_once, "{:?} {:?}", check.took, run.took);
@@ -208,8 +211,72 @@ fn fault_thresholds_that_contradict_each_other_are_refused() {
     let flags = ["--alarm.raise_above=0.5", "--alarm.clear_below=0.75"];
     let [check, run] = both(&nowhere(), &model("health"), &flags);
     assert_eq!((check.code, run.code), (2, 2), "{check:?}\n{run:?}");
-    let words = "`unhealthy`: `clear_below` 0.75 lies above `raise_above` 0.5";
-    assert!(check.out.contains(words) && run.err.contains(words), "{check:?}\n{run:?}");
+    let words =
+        "flag `--alarm.clear_below`: `alarm.clear_below`: 0.75 lies above `alarm.raise_above`";
+    assert!(check.err.contains(words) && run.err.contains(words), "{check:?}\n{run:?}");
+}
+
+#[test]
+fn fault_a_topic_with_two_uses_or_without_a_name_is_refused() {
+    let topics = nowhere();
+    let loops = format!("--topics.rejects={}", topics.readings);
+    for (flag, words) in [
+        (loops.as_str(), "is `readings.topic` too, expected a topic of its own"),
+        ("--topics.late=", "`topics.late`: expected a topic's name, found nothing"),
+    ] {
+        let [check, run] = both(&topics, &model("health"), &[flag]);
+        assert_eq!((check.code, run.code), (2, 2), "{check:?}\n{run:?}");
+        assert!(check.err.contains(words) && run.err.contains(words), "{check:?}\n{run:?}");
+    }
+}
+
+#[test]
+fn a_signal_before_the_start_ends_it_at_once_and_well() {
+    let flag = "--kafka.connect_timeout_ms=600000";
+    let graph = Running::start(device_health("run", &nowhere(), &model("health")).arg(flag));
+    graph.wait_for("pages: /metrics");
+    graph.signal("TERM");
+    let ended = graph.end();
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(ended.err.contains("stopped before the start"), "{}", ended.err);
+}
+
+#[test]
+fn fault_a_stranger_at_the_port_between_processes_ends_the_start() {
+    let topics = Topics::new(TestBroker::shared(), 1, 1);
+    let folder = tempfile::tempdir().expect("a folder for a while");
+    let hosts = hostfile(folder.path(), 2);
+    let own = std::fs::read_to_string(&hosts).expect("just written");
+    let own = own.lines().next().expect("two lines");
+    let flag = format!("--workers.hostfile={hosts}");
+    let graph = Running::start(device_health("run", &topics, &model("health")).arg(flag));
+    let deadline = Instant::now() + DEADLINE;
+    let mut stranger = loop {
+        match TcpStream::connect(own) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        std::thread::park_timeout(Duration::from_millis(20));
+    };
+    stranger.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("somebody listens");
+    let ended = graph.end();
+    assert_eq!(ended.code, 1, "{}", ended.err);
+    assert!(ended.err.contains("nothing else may connect to their ports"), "{}", ended.err);
+}
+
+#[test]
+fn fault_a_process_whose_job_never_comes_together_ends_after_the_time_configured() {
+    let topics = Topics::new(TestBroker::shared(), 1, 1);
+    let folder = tempfile::tempdir().expect("a folder for a while");
+    let hosts = format!("--workers.hostfile={}", hostfile(folder.path(), 2));
+    for process in 0..2 {
+        let process = format!("--workers.process={process}");
+        let flags = [&hosts, &process, "--workers.join_timeout_ms=300"];
+        let ended = run(device_health("run", &topics, &model("health")).args(flags));
+        assert_eq!(ended.code, 3, "{}", ended.err);
+        let expected = "not all processes of the job were there within 300 ms";
+        assert!(ended.err.contains(expected), "{}", ended.err);
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use tideflow::core::kafka::testing::TestBroker;
 
 use crate::fleet::{MINUTE, START, at, reading};
-use crate::program::{Running, device_health};
+use crate::program::{Running, device_health, run};
 use crate::python::model;
 use crate::topics::{Headers, Input, Sent, Topics};
 
@@ -85,8 +85,9 @@ fn assert_dead_letter(letter: &Sent, sent: &Sent, topic: &str, reason: &str) {
     assert_eq!(letter.headers[..own], sent.headers, "{letter:?}");
     let ours: Vec<&str> = letter.headers[own..].iter().map(|(name, _)| name.as_str()).collect();
     let names = ["error", "detail", "operator", "topic", "partition", "offset", "timestamp"];
-    assert_eq!(ours, names, "{letter:?}");
-    let timestamp = sent.timestamp.expect("every record has one").to_string();
+    let has = if sent.timestamp.is_some() { names.len() } else { names.len() - 1 };
+    assert_eq!(ours, names[..has], "{letter:?}");
+    let timestamp = sent.timestamp.map(|timestamp| timestamp.to_string());
     let (partition, offset) = (sent.partition.to_string(), sent.offset.to_string());
     for (name, expected) in [
         ("error", reason),
@@ -94,9 +95,11 @@ fn assert_dead_letter(letter: &Sent, sent: &Sent, topic: &str, reason: &str) {
         ("topic", topic),
         ("partition", &partition),
         ("offset", &offset),
-        ("timestamp", &timestamp),
     ] {
         assert_eq!(letter.header(name), expected, "{letter:?}");
+    }
+    if let Some(timestamp) = timestamp {
+        assert_eq!(letter.header("timestamp"), timestamp, "{letter:?}");
     }
     assert!(!letter.header("detail").is_empty(), "{letter:?}");
 }
@@ -173,6 +176,128 @@ fn oracle_every_reject_is_a_dead_letter_every_late_reading_is_on_its_topic_and_t
     let windows = topics.read(&topics.windows);
     let counted: u64 = windows.iter().map(|w| w.json()["count"].as_u64().expect("a count")).sum();
     assert_eq!((counted, windows.len()), (windowed as u64, 4), "{windows:?}");
+}
+
+#[test]
+fn fault_a_bad_record_of_the_largest_size_is_a_dead_letter_that_was_cut() {
+    let topics = Topics::new(TestBroker::shared(), 1, 1);
+    let largest = Input { value: Some(vec![b'?'; 999_900]), ..at(0, "d1", START) };
+    topics.send([at(0, "d1", START), largest, at(0, "d1", START + MINUTE)]);
+    let flags = ["--readings.until=end"];
+    let ended = run(device_health("run", &topics, &model("health")).args(flags));
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let letters = topics.read(&topics.rejects);
+    assert_eq!(letters.len(), 1);
+    assert_eq!((letters[0].header("cut_from"), letters[0].header("offset")), ("999900", "1"));
+    let kept = letters[0].value.as_deref().expect("a part of it");
+    assert!(kept.len() > 890_000 && kept.iter().all(|byte| *byte == b'?'), "{}", kept.len());
+    assert_eq!(topics.read(&topics.windows).len(), 2);
+}
+
+#[test]
+fn fault_a_reading_without_a_kafka_timestamp_is_a_dead_letter_without_one() {
+    let topics = Topics::new(TestBroker::shared(), 1, 1);
+    // What Kafka writes where there is none.
+    let timeless = Input { timestamp: -1, ..at(0, "d2", START) };
+    topics.send([at(0, "d1", START), timeless, at(0, "d1", START + 1)]);
+    let sent = topics.read(&topics.readings);
+    assert_eq!(sent[1].timestamp, None);
+
+    let flags = ["--readings.until=end"];
+    let ended = run(device_health("run", &topics, &model("health")).args(flags));
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let letters = topics.read(&topics.rejects);
+    assert_eq!(letters.len(), 1);
+    assert_dead_letter(&letters[0], &sent[1], &topics.readings, "no_timestamp");
+    let windows: Vec<_> = topics.read(&topics.windows).iter().map(Sent::json).collect();
+    assert_eq!(windows.len(), 1, "{windows:?}");
+    assert_eq!((&windows[0]["device"], &windows[0]["count"]), (&"d1".into(), &2.into()));
+}
+
+#[test]
+fn fault_a_window_that_the_model_cannot_score_is_a_dead_letter_from_nowhere() {
+    let topics = Topics::new(TestBroker::shared(), 1, 1);
+    let hot = reading("d2", START + 1, "99.5", "0.8", "4.2").into_bytes();
+    let hot = Input { value: Some(hot), ..at(0, "d2", START + 1) };
+    topics.send([at(0, "d1", START), hot, at(0, "d1", START + MINUTE)]);
+    let flags = ["--readings.until=end"];
+    let ended = run(device_health("run", &topics, &model("overflow")).args(flags));
+    assert_eq!(ended.code, 0, "{}", ended.err);
+
+    let letters = topics.read(&topics.rejects);
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    let letter = &letters[0];
+    let names: Vec<&str> = letter.headers.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["error", "detail", "operator"], "{letter:?}");
+    assert_eq!(letter.key, None, "{letter:?}");
+    let texts = ["error", "detail", "operator"].map(|name| letter.header(name));
+    assert_eq!(texts, ["not_scored", "the model's score is inf", "health"]);
+    let window = letter.json();
+    let of = ["start", "end"].map(|name| window[name].as_i64());
+    assert_eq!((&window["key"], of), (&"d2".into(), [Some(START), Some(START + MINUTE)]));
+
+    // Its statistics are there, and the scores of the others.
+    let devices = |topic: &str| -> Vec<_> {
+        let mut devices: Vec<_> =
+            topics.read(topic).iter().map(|sent| sent.json()["device"].to_string()).collect();
+        devices.sort();
+        devices
+    };
+    assert_eq!(devices(&topics.windows), ["\"d1\"", "\"d1\"", "\"d2\""]);
+    assert_eq!(devices(&topics.scores), ["\"d1\"", "\"d1\""]);
+}
+
+#[test]
+fn dead_letters_are_listed_and_sent_back_to_where_they_came_from_each_once() {
+    let topics = Topics::new(TestBroker::shared(), 2, 2);
+    let letter = |n: i64| Input {
+        key: Some(b"d1".to_vec()),
+        value: Some(format!("broken {n}").into_bytes()),
+        headers: headers(),
+        ..at((n % 2) as i32, "d1", START)
+    };
+    let largest = Input { value: Some(vec![b'?'; 999_900]), ..at(0, "d1", START) };
+    topics.send([at(0, "d1", START)]);
+    topics.send((0..600).map(letter));
+    topics.send([largest, at(1, "d1", START)]);
+    let before = topics.read(&topics.readings);
+    let flags = ["--readings.until=end"];
+    let ended = run(device_health("run", &topics, &model("health")).args(flags));
+    assert_eq!(ended.code, 0, "{}", ended.err);
+
+    let rejects = |args: &[&str]| {
+        let ended = run(device_health("rejects", &topics, &model("health")).args(args));
+        assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
+        ended.out
+    };
+    let listed = rejects(&["ls"]);
+    assert_eq!(listed.lines().count(), 601);
+    let first: serde_json::Value =
+        listed.lines().next().map(|l| serde_json::from_str(l).expect("JSON")).expect("601");
+    assert_eq!(
+        (&first["error"], &first["topic"]),
+        (&"malformed".into(), &topics.readings.as_str().into())
+    );
+    assert_eq!(rejects(&["ls", "--error", "future_time"]), "");
+
+    let told = "600 dead letters sent back, 1 left: cut, or without an origin\n";
+    assert_eq!(rejects(&["replay"]), told);
+    assert_eq!(rejects(&["ls"]), "");
+    assert_eq!(rejects(&["ls", "--all"]).lines().count(), 601);
+    let none = "0 dead letters sent back, 0 left: cut, or without an origin\n";
+    assert_eq!(rejects(&["replay"]), none);
+    let form = |sent: &Sent| {
+        let Sent { partition, timestamp, key, value, headers, .. } = sent.clone();
+        (partition, timestamp, key, value, headers)
+    };
+    let after = topics.read(&topics.readings);
+    let broken = |sent: &&Sent| sent.value.as_deref().is_some_and(|v| v.starts_with(b"broken"));
+    let mut again: Vec<_> = after.iter().filter(broken).map(form).collect();
+    again.sort_unstable();
+    let mut twice: Vec<_> = before.iter().filter(broken).flat_map(|s| [form(s), form(s)]).collect();
+    twice.sort_unstable();
+    assert_eq!((again.len(), again == twice), (1_200, true));
+    assert_eq!(rejects(&["replay", "--all"]), told);
 }
 
 /// The two late readings, as JSON with the window that they missed.

@@ -11,7 +11,7 @@ use crate::batch::{Copy, hostfile};
 use crate::fleet::{Fleet, MINUTE, START, at};
 use crate::program::{Metrics, Running, device_health};
 use crate::python::{model, python};
-use crate::topics::{Input, Sent, Topics, dump};
+use crate::topics::{DEADLINE, Input, Sent, Topics, dump};
 
 fn start(topics: &Topics, flags: &[&str]) -> Running {
     Running::start(device_health("run", topics, &model("health")).args(flags))
@@ -104,6 +104,24 @@ fn a_partition_without_readings_holds_time_back_until_it_was_idle_for_long_enoug
     let second = [("d", START), ("d", minute(1)), ("closer", minute(1))];
     assert_eq!(keys(&topics.read_some(&topics.windows, 3)), named(&second));
     assert_eq!(keys(&topics.read_some(&topics.late, 1)), named(&[("late", START)]));
+    stop(graph);
+}
+
+#[test]
+fn when_all_partitions_are_idle_time_is_that_of_the_one_furthest_on() {
+    let broker = TestBroker::shared();
+    let topics = Topics::new(broker, 2, 1);
+    topics.send([at(0, "d", START), closing(0, 1), at(1, "e", START)]);
+    let graph = start(&topics, &["--readings.idle_after_ms=200", "--readings.group=fleet"]);
+    let closed = named(&[("d", START), ("e", START)]);
+    assert_eq!(keys(&topics.read_some(&topics.windows, 2)), closed);
+    // Tools that show lag find the group there, too.
+    let (deadline, lag) =
+        (Instant::now() + DEADLINE, |p| broker.committed("fleet", &topics.readings, p));
+    while [lag(0), lag(1)] != [Some(2), Some(1)] {
+        assert!(Instant::now() < deadline, "committed: {:?}", [lag(0), lag(1)]);
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
     stop(graph);
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use tideflow::core::kafka::KafkaConfig;
@@ -15,6 +15,12 @@ use tideflow::sources::kafka::{BatchConsumer, Polled, StartOffset};
 
 /// Longest wait for something that comes as soon as a slow machine can.
 pub const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Where the jobs of all tests of a run keep their state.
+pub static STATE: LazyLock<String> = LazyLock::new(|| {
+    let folder = tempfile::Builder::new().prefix("tideflow-state").tempdir();
+    folder.expect("a folder").keep().to_str().expect("plain").to_owned()
+});
 
 /// The headers of a record.
 pub type Headers = Vec<(String, Option<Vec<u8>>)>;
@@ -81,6 +87,10 @@ pub struct Topics {
     pub alarms: String,
     pub late: String,
     pub rejects: String,
+    /// Where the job's state is.
+    pub state: String,
+    /// What the programs find in their environment.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 impl Topics {
@@ -101,6 +111,8 @@ impl Topics {
             alarms: topic("alarms"),
             late: topic("late"),
             rejects: topic("rejects"),
+            state: STATE.clone(),
+            environment: Vec::new(),
         }
     }
 
@@ -114,6 +126,9 @@ impl Topics {
             ("topics.alarms", &self.alarms),
             ("topics.late", &self.late),
             ("topics.rejects", &self.rejects),
+            // Of its own, as its topics are.
+            ("job.name", &self.windows),
+            ("job.state", &self.state),
         ];
         flags.iter().map(|(key, value)| format!("--{key}={value}")).collect()
     }
@@ -125,7 +140,7 @@ impl Topics {
 
     /// All that is on an output topic.
     pub fn read(&self, topic: &str) -> Vec<Sent> {
-        read_until(&self.kafka, topic, None)
+        read(&self.kafka, topic)
     }
 
     /// What is on a topic once there are `count` records or more.
@@ -154,6 +169,11 @@ pub fn flush(producer: &RawProducer) {
     let since = Instant::now();
     producer.flush(|| since.elapsed() > DEADLINE).expect("the broker takes it");
     assert!(since.elapsed() < DEADLINE, "not sent in time");
+}
+
+/// All that is on a topic.
+pub fn read(kafka: &KafkaConfig, topic: &str) -> Vec<Sent> {
+    read_until(kafka, topic, None)
 }
 
 /// Reads a topic from its beginning: to its end as of now, or until `count` records are there.

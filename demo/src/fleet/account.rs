@@ -1,5 +1,6 @@
 //! Whether every reading is accounted for: in a window, late, or rejected.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use tideflow::prelude::Reason;
@@ -101,12 +102,15 @@ impl Account {
     /// What is worth a word and no fault: the account adds up either way.
     pub fn note(&self) -> Option<String> {
         let (found, sent) = self.late;
-        (found != sent).then(|| {
-            format!(
-                "{sent} readings were sent late and {found} came late: the graph was behind, so \
-                 that some windows were open longer"
-            )
-        })
+        let why = match found.cmp(&sent) {
+            Ordering::Equal => return None,
+            Ordering::Less => "the graph was behind, so that some windows were open longer",
+            Ordering::Greater => {
+                "readings of a partition came so slowly that time went on without them, and some \
+                 windows closed earlier"
+            }
+        };
+        Some(format!("{sent} readings were sent late and {found} came late: {why}"))
     }
 }
 
@@ -173,10 +177,17 @@ mod tests {
     }
 
     #[test]
-    fn a_late_reading_that_was_in_time_is_a_note_only() {
+    fn more_or_fewer_late_readings_than_were_sent_late_are_a_note_only() {
         let behind = Account { in_windows: 101, late: (6, 7), ..account() };
-        assert_eq!(behind.problems(), Vec::<String>::new());
-        assert!(behind.note().is_some_and(|note| note.contains("7 readings were sent late")));
+        let ahead = Account { in_windows: 99, late: (8, 7), ..account() };
+        let cases =
+            [(behind, "6 came late", "open longer"), (ahead, "8 came late", "closed earlier")];
+        for (account, came, why) in cases {
+            assert_eq!(account.problems(), Vec::<String>::new());
+            let note = account.note().unwrap();
+            assert!(note.starts_with("7 readings were sent late"), "{note}");
+            assert!(note.contains(came) && note.ends_with(why), "{note}");
+        }
         assert_eq!(account().note(), None);
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use tideflow::models::ModelRef;
 use tideflow::sources::simulate::FleetConfig;
 
+use crate::setup::Surroundings;
+
 /// Seconds of event time in a second of the clock.
 const TIME_FACTOR: u32 = 60;
 /// Shares of the messages.
@@ -27,8 +29,8 @@ pub struct FleetOptions {
     pub fleet: FleetConfig,
     /// The model that scores its windows.
     pub model: ModelRef,
-    /// A cluster to use in place of a broker in this process.
-    pub brokers: Option<String>,
+    /// Brokers and variables.
+    pub around: Surroundings,
     /// The port of the Prometheus page; 0 takes a free one.
     pub metrics_port: u16,
 }

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::account::Account;
 use super::results::Found;
-use super::sender::Sent;
-use super::verdict::{Verdict, fault_device, judge};
+use super::sender::{Sent, device_name};
+use super::verdict::{Verdict, judge};
 use super::view::milliseconds;
 use crate::screen::{Screen, grouped};
 
@@ -16,7 +16,7 @@ use crate::screen::{Screen, grouped};
 const NAMED_MAX: usize = 10;
 
 /// The last line, as JSON.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Summary {
     /// Readings sent.
     pub readings: u64,
@@ -147,7 +147,7 @@ impl Report {
             screen.say(format!("  {:<8}{injected:>10}{alarmed:>10}   {delay}", kind.kind));
         }
         for fault in verdict.missed.iter().take(NAMED_MAX) {
-            let (device, kind) = (fault_device(fault), fault.kind);
+            let (device, kind) = (device_name(fault.device), fault.kind);
             let (from, to) = (fault.from_ms, fault.to_ms);
             screen.say(format!("  not found: {kind:?} of {device} from {from} to {to}"));
         }
@@ -184,4 +184,45 @@ impl Report {
 
 fn tenths(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::screen::Written;
+
+    fn report(sent: u64) -> Report {
+        Report {
+            account: Account {
+                sent,
+                in_windows: 100,
+                late: (0, 0),
+                rejected: BTreeMap::new(),
+                windows_scored: (10, 10),
+                lost: 0,
+            },
+            verdict: judge(&[], i64::MAX, &[]),
+            windows: 10,
+            scores: 10,
+            alarms: 0,
+            latency: Histogram::new(3).expect("three digits are few"),
+            untimed: 0,
+            took: Duration::from_secs(1),
+        }
+    }
+
+    #[test]
+    fn a_report_says_whether_the_counts_add_up_in_words_and_in_its_summary() {
+        for (sent, accounted) in [(100, true), (101, false)] {
+            let written = Written::default();
+            report(sent).say(&mut Screen::to(written.clone()));
+            let text = written.text();
+            let problem = "DOES NOT ADD UP: 101 readings were sent, 100 were found in the results";
+            assert_eq!(text.contains(problem), !accounted, "{text}");
+            assert_eq!(text.contains("every reading is in a window"), accounted, "{text}");
+            assert_eq!(report(sent).summary().accounted, accounted);
+        }
+    }
 }

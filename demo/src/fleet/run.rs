@@ -10,7 +10,9 @@ use anyhow::bail;
 use tideflow::cluster::http::{HttpError, HttpServer, Pages};
 use tideflow::cluster::thread_busy::BusyThreads;
 use tideflow::core::timely::Config;
-use tideflow::core::{Ending, Job, Metrics, RecentBindings, RunError, Secret, Stop, execute, plan};
+use tideflow::core::{
+    Ending, Job, LogOnly, Metrics, RecentBindings, RunError, Secret, Stop, execute, plan,
+};
 use tideflow::prelude::Flow;
 use tideflow::sources::simulate::Fleet;
 use tideflow_dataflows::device_health::{DeviceHealth, device_health};
@@ -44,9 +46,8 @@ const STALL_MAX: Duration = Duration::from_secs(20);
 /// When a part cannot start or fails on the way.
 pub fn run(options: FleetOptions, stop: &Stop, screen: &mut Screen) -> anyhow::Result<Summary> {
     let fleet = Fleet::new(options.fleet.clone())?;
-    let brokers = options.brokers.as_deref();
     let (broker, config, framework) =
-        prepare(brokers, PARTITIONS, options.model.clone(), &[EPOCHS])?;
+        prepare(&options.around, PARTITIONS, options.model.clone(), &[EPOCHS])?;
     let job = Job { epochs: (&framework.epochs).into(), ..Job::default() };
     broker.about().iter().for_each(|line| screen.say(line));
     say_fleet(&options, screen);
@@ -126,15 +127,8 @@ fn say_fleet(options: &FleetOptions, screen: &mut Screen) {
 fn serve(port: u16, metrics: Arc<Metrics>, busy: Arc<BusyThreads>) -> anyhow::Result<HttpServer> {
     let start = |port: u16| {
         let (metrics, busy) = (metrics.clone(), busy.clone());
-        let pages = Pages {
-            metrics: Box::new(move || {
-                for thread in busy.sample() {
-                    metrics.worker_busy.with_label_values(&[&thread.name]).set(thread.share);
-                }
-                metrics.text()
-            }),
-            ready: Box::new(|| Ok(())),
-        };
+        let pages =
+            Pages { metrics: Box::new(move || busy.page(&metrics)), ready: Box::new(|| Ok(())) };
         HttpServer::start(SocketAddr::from(([127, 0, 0, 1], port)), Secret::default(), pages)
     };
     match start(port) {
@@ -162,7 +156,7 @@ impl RunningGraph {
         };
         // Not to know a worker's share of a core is no reason to fail.
         let each_worker = move |worker: usize| drop(busy.register(worker.to_string()));
-        let log = Box::new(RecentBindings::new(1));
+        let log = LogOnly::new(RecentBindings::new(1));
         let thread = thread::Builder::new()
             .name("graph".into())
             .spawn(move || execute(Config::process(WORKERS), &run, log, each_worker, build))?;

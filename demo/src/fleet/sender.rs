@@ -99,10 +99,15 @@ impl Sender {
     }
 }
 
+/// The simulator's name of a device.
+pub fn device_name(device: u32) -> String {
+    format!("d{device:06}")
+}
+
 /// The partition of each device: as the Java clients decide.
 fn partitions(devices: u32, partitions: usize) -> Vec<i32> {
-    let name = |device| format!("d{device:06}");
-    (0..devices).map(|device| partition_for(name(device).as_bytes(), partitions)).collect()
+    let partition = |device| partition_for(device_name(device).as_bytes(), partitions);
+    (0..devices).map(partition).collect()
 }
 
 /// How many partitions get readings.
@@ -143,4 +148,23 @@ fn send(
     producer.flush(|| false)?;
     let until_ms = progress.simulated_ms.load(Ordering::Acquire);
     Ok(Sent { truth: fleet.truth().clone(), until_ms, took })
+}
+
+#[cfg(test)]
+mod tests {
+    use tideflow::sources::simulate::FleetConfig;
+
+    use super::*;
+
+    #[test]
+    fn a_device_has_the_name_that_the_simulator_gives_it() {
+        let config = FleetConfig { devices: 30, duration_s: 1, ..FleetConfig::default() };
+        let mut fleet = Fleet::new(config).unwrap();
+        let mut seen = BTreeSet::new();
+        while let Some(message) = fleet.next_message() {
+            assert_eq!(message.key, device_name(message.device));
+            seen.insert(message.device);
+        }
+        assert_eq!(seen.len(), 30);
+    }
 }

@@ -3,6 +3,8 @@
 use tideflow::sources::simulate::{Fault, FaultKind, Field};
 use tideflow_dataflows::device_health::AlarmRecord;
 
+use super::sender::device_name;
+
 /// How long after a fault's end an alarm still belongs to it, in windows.
 const AFTER_WINDOWS: i64 = 3;
 
@@ -88,7 +90,7 @@ fn length_ms(alarm: &AlarmRecord) -> i64 {
 
 fn belongs(alarm: &AlarmRecord, fault: &Fault) -> bool {
     let shortly_before = alarm.window_start.0 - AFTER_WINDOWS * length_ms(alarm);
-    alarm.device.as_str() == fault_device(fault)
+    alarm.device.as_str() == device_name(fault.device)
         && alarm.window_end.0 > fault.from_ms
         && shortly_before < fault.to_ms
 }
@@ -97,11 +99,6 @@ fn belongs(alarm: &AlarmRecord, fault: &Fault) -> bool {
 fn delay(alarm: &AlarmRecord, fault: &Fault) -> i64 {
     let length_ms = length_ms(alarm);
     (alarm.window_start.0 - fault.from_ms.div_euclid(length_ms) * length_ms) / length_ms
-}
-
-/// The name of a fault's device.
-pub fn fault_device(fault: &Fault) -> String {
-    format!("d{:06}", fault.device)
 }
 
 #[cfg(test)]
@@ -116,7 +113,7 @@ mod tests {
 
     fn alarm(device: u32, minute: i64) -> AlarmRecord {
         AlarmRecord {
-            device: format!("d{device:06}").parse().unwrap(),
+            device: device_name(device).parse().unwrap(),
             alarm: "unhealthy".into(),
             state: AlarmState::Raised,
             window_start: EventTime(minute * 60_000),

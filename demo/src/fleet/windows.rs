@@ -6,7 +6,7 @@ use std::time::Duration;
 use tideflow::sources::simulate::{Fleet, FleetConfig};
 use tideflow_dataflows::device_health::{Reading, ReadingStats, WindowRecord};
 
-use crate::setup::settings;
+use crate::setup::{Surroundings, settings};
 use crate::windows::{windows_of, write_lines};
 
 /// A healthy fleet to take windows of.
@@ -39,8 +39,12 @@ fn healthy_fleet(wanted: &HealthyWindows) -> FleetConfig {
 ///
 /// # Errors
 /// When the fleet cannot be simulated or the file cannot be written.
-pub fn write_windows(wanted: &HealthyWindows, out: &Path) -> anyhow::Result<usize> {
-    let (config, _) = settings(&[])?;
+pub fn write_windows(
+    wanted: &HealthyWindows,
+    around: &Surroundings,
+    out: &Path,
+) -> anyhow::Result<usize> {
+    let (config, _) = settings(around, &[])?;
     let bound = Duration::from_millis(config.readings.out_of_orderness_ms);
     let (readings, windows) = (readings(wanted)?, config.window.tumbling());
     let mut records: Vec<WindowRecord> =
@@ -58,4 +62,35 @@ fn readings(wanted: &HealthyWindows) -> anyhow::Result<Vec<Reading>> {
         readings.push(serde_json::from_slice(message.payload)?);
     }
     Ok(readings)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_seeds_windows_are_the_same_lines_in_order_and_hold_every_reading() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = |name: &str, seed| {
+            let (out, wanted) =
+                (folder.path().join(name), HealthyWindows { devices: 20, minutes: 5, seed });
+            let count = write_windows(&wanted, &Surroundings::default(), &out).unwrap();
+            (count, fs::read_to_string(&out).unwrap())
+        };
+        let (count, text) = written("one", 7);
+        let windows: Vec<WindowRecord> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(windows.len(), count);
+        let keys: Vec<_> = windows.iter().map(|w| (w.window_start, w.device.clone())).collect();
+        assert!(keys.is_sorted_by(|a, b| a < b), "{keys:?}");
+        // Ten a minute of each device, as in the demo.
+        assert_eq!(windows.iter().map(|w| w.count).sum::<u64>(), 20 * 5 * 10);
+        let whole = windows.iter().filter(|w| (9..=11).contains(&w.count)).count();
+        assert!(whole > 60, "{whole} of {count}");
+
+        assert_eq!(written("again", 7), (count, text.clone()));
+        assert_ne!(written("other", 8).1, text);
+    }
 }

@@ -19,7 +19,8 @@ pub struct AlarmSpan {
     pub from: i64,
     /// The end of that window: the moment at which it is known.
     pub known: i64,
-    /// The start of the window that cleared it, or the end of the recording.
+    /// The start of the window that cleared it; the end of the last one before it expired, or of the
+    /// recording.
     pub to: i64,
 }
 
@@ -118,7 +119,9 @@ fn spans(alarms: &[AlarmRecord], end: i64) -> Vec<AlarmSpan> {
                 let (from, known) = (alarm.window_start.0, alarm.window_end.0);
                 spans.push(AlarmSpan { from, known, to: end });
             }
-            (_, Some(span)) => span.to = alarm.window_start.0,
+            (AlarmState::Cleared, Some(span)) => span.to = alarm.window_start.0,
+            // Its window is the last that was seen, and the alarm was on in it.
+            (AlarmState::Expired, Some(span)) => span.to = alarm.window_end.0,
             (_, None) => {}
         }
     }
@@ -184,6 +187,13 @@ mod tests {
             AlarmSpan { from: 500, known: 510, to: 1_000 },
         ];
         assert_eq!(outcome.outside, outside);
+    }
+
+    #[test]
+    fn an_alarm_that_expires_was_on_in_the_last_window_seen() {
+        let alarms = [(AlarmState::Raised, 2), (AlarmState::Expired, 5)];
+        let alarms = alarms.map(|(state, window)| record(state, window));
+        assert_eq!(spans(&alarms, 1_000), [AlarmSpan { from: 20, known: 30, to: 60 }]);
     }
 
     #[test]

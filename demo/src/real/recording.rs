@@ -34,7 +34,7 @@ pub struct Recording {
     pub window_ms: i64,
     /// Times, ms since the Unix epoch, and values, as recorded.
     pub rows: Vec<(i64, Vec<f64>)>,
-    /// How many rows at the start a model may learn from.
+    /// How many rows at the start a model may learn from; there are more.
     pub probation: usize,
     /// Labelled anomalies: from and to, ms since the Unix epoch, both within.
     pub labels: Vec<(i64, i64)>,
@@ -103,11 +103,17 @@ fn read_experiment(stem: &str, path: &Path) -> anyhow::Result<Recording> {
     let mut rows = read_rows(path, ';', 10)?;
     let anomalous: Vec<_> = rows.iter().map(|(ts, values)| (*ts, values[8] > 0.0)).collect();
     rows.iter_mut().for_each(|(_, values)| values.truncate(8));
+    ensure!(
+        rows.len() > SKAB_PROBATION,
+        "`{}` holds {} rows, expected more than the {SKAB_PROBATION} that a model learns from",
+        path.display(),
+        rows.len()
+    );
     Ok(Recording {
         name: format!("skab_{stem}"),
         machine: Machine::Pump,
         window_ms: SKAB_WINDOW_MS,
-        probation: SKAB_PROBATION.min(rows.len()),
+        probation: SKAB_PROBATION,
         labels: runs(&anomalous),
         rows,
     })
@@ -148,8 +154,11 @@ fn read_rows(path: &Path, separator: char, count: usize) -> anyhow::Result<Vec<(
 
 impl Recording {
     /// The time of the first row that no model has seen, ms since the Unix epoch.
+    ///
+    /// # Panics
+    /// Where there is none.
     pub fn probation_end(&self) -> i64 {
-        self.rows.get(self.probation).map_or(i64::MAX, |(ts, _)| *ts)
+        self.rows[self.probation].0
     }
 
     /// How far a row lies behind an earlier one at most, ms.
@@ -165,6 +174,8 @@ impl Recording {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
 
     #[test]
@@ -182,6 +193,78 @@ mod tests {
         assert_eq!(shape(&series[0]), (22_695, 750, 4, 3_300_000));
         assert_eq!(shape(&series[1]), (7_267, 750, 2, 0));
         assert_eq!(series[0].labels[0].0, date::parse("2013-12-10 06:25:00").unwrap());
+    }
+
+    /// An experiment as SKAB writes it: a row a second from ten o'clock, some of them anomalous.
+    fn experiment(rows: usize, anomalous: Range<usize>) -> String {
+        let row = |i: usize| {
+            let (minute, second) = (i / 60, i % 60);
+            let anomaly = if anomalous.contains(&i) { "1.0" } else { "0.0" };
+            format!("2020-03-09 10:{minute:02}:{second:02};1;2;3;4;5;6;7;8.5;{anomaly};0.0\n")
+        };
+        format!("names\n{}", (0..rows).map(row).collect::<String>())
+    }
+
+    #[test]
+    fn the_experiments_of_skab_are_read_by_number_with_their_sensors_and_labels() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = folder.path().join("other");
+        fs::create_dir(&other).unwrap();
+        for (name, rows, anomalous) in
+            [("10", 500, 410..420), ("9", 401, 0..0), ("1", 402, 401..402)]
+        {
+            fs::write(other.join(format!("{name}.csv")), experiment(rows, anomalous)).unwrap();
+        }
+        // Neither is an experiment.
+        fs::write(other.join("notes.txt"), "mine").unwrap();
+        fs::write(folder.path().join("2.csv"), experiment(500, 0..0)).unwrap();
+
+        let read = read_skab(folder.path()).unwrap();
+        let shape = |r: &Recording| (r.name.clone(), r.rows.len(), r.labels.clone());
+        let start = date::parse("2020-03-09 10:00:00").unwrap();
+        let second = |n: i64| start + n * 1_000;
+        let expected = [
+            ("skab_1".to_string(), 402, vec![(second(401), second(401))]),
+            ("skab_9".to_string(), 401, vec![]),
+            ("skab_10".to_string(), 500, vec![(second(410), second(419))]),
+        ];
+        assert_eq!(read.iter().map(shape).collect::<Vec<_>>(), expected);
+        let values = vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.5];
+        for recording in &read {
+            assert_eq!((recording.machine, recording.probation), (Machine::Pump, 400));
+            assert_eq!((recording.window_ms, recording.disorder_ms()), (10_000, 0));
+            let rows = recording.rows.iter().enumerate();
+            assert!(rows.into_iter().all(|(n, row)| *row == (second(n as i64), values.clone())));
+        }
+    }
+
+    #[test]
+    fn fault_a_folder_without_experiments_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = folder.path().join("other");
+        let refused = || read_skab(folder.path()).unwrap_err().to_string();
+        let expected = format!("no SKAB experiments in `{}`", other.display());
+        assert_eq!(refused(), expected);
+        fs::create_dir(&other).unwrap();
+        fs::write(other.join("notes.txt"), "mine").unwrap();
+        assert_eq!(refused(), expected);
+    }
+
+    #[test]
+    fn fault_an_experiment_with_nothing_behind_what_is_learnt_from_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1.csv");
+        fs::write(&path, experiment(400, 0..0)).unwrap();
+        let error = read_experiment("1", &path).unwrap_err().to_string();
+        assert!(
+            error.ends_with(
+                "1.csv` holds 400 rows, expected more than the 400 that a model learns from"
+            ),
+            "{error}"
+        );
+        fs::write(&path, experiment(401, 0..0)).unwrap();
+        let recording = read_experiment("1", &path).unwrap();
+        assert_eq!(recording.probation_end(), date::parse("2020-03-09 10:06:40").unwrap());
     }
 
     #[test]

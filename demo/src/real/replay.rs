@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, ensure};
 use serde::de::DeserializeOwned;
 use tideflow::core::kafka::KafkaConfig;
 use tideflow::core::timely::Config;
-use tideflow::core::{Job, RecentBindings, execute};
+use tideflow::core::{Ending, Job, LogOnly, RecentBindings, Stop, execute};
 use tideflow::models::ModelRef;
 use tideflow::prelude::*;
 use tideflow::sinks::kafka::{RawProducer, Record};
@@ -17,7 +17,7 @@ use tideflow_dataflows::device_health::{AlarmRecord, DeviceHealth, Topics};
 use super::graph::{SampleScore, recorded};
 use super::recording::{Machine, Recording};
 use super::sample::{Pump, Sample, SampleWindow, Temperature};
-use crate::setup::prepare;
+use crate::setup::{Surroundings, prepare};
 use crate::tail::Tail;
 
 /// The longest wait for results that are in their topics.
@@ -38,25 +38,27 @@ pub struct Replayed {
     pub rejected: u64,
 }
 
-/// Replays a recording with its model: the embedded broker or these.
+/// Replays a recording with its model.
 ///
 /// # Errors
-/// When a part cannot start or fails, or a row is not accounted for.
+/// When a part cannot start or fails, a row is not accounted for, or `stop` was asked.
 pub fn replay(
     recording: &Recording,
     model: ModelRef,
-    brokers: Option<&str>,
+    around: &Surroundings,
+    stop: &Stop,
 ) -> anyhow::Result<Replayed> {
     match recording.machine {
-        Machine::Temperature => replay_as::<Temperature>(recording, model, brokers),
-        Machine::Pump => replay_as::<Pump>(recording, model, brokers),
+        Machine::Temperature => replay_as::<Temperature>(recording, model, around, stop),
+        Machine::Pump => replay_as::<Pump>(recording, model, around, stop),
     }
 }
 
 fn replay_as<S: Sample>(
     recording: &Recording,
     model: ModelRef,
-    brokers: Option<&str>,
+    around: &Surroundings,
+    stop: &Stop,
 ) -> anyhow::Result<Replayed> {
     let (window_ms, bound_ms) = (recording.window_ms, recording.disorder_ms());
     let (window_ms, bound_ms) = (window_ms.to_string(), bound_ms.to_string());
@@ -67,26 +69,46 @@ fn replay_as<S: Sample>(
         // A recording has one machine and some hundred windows: each counts.
         ("alarm.windows_min", "1"),
     ];
-    let (broker, config, framework) = prepare(brokers, 1, model, &flags)?;
-    send::<S>(recording, &config)?;
+    let (broker, config, framework) = prepare(around, 1, model, &flags)?;
+    send::<S>(recording, &config, stop)?;
 
-    let job = Job { epochs: (&framework.epochs).into(), ..Job::default() };
-    let (log, options) = (Box::new(RecentBindings::new(1)), config.clone());
+    let epochs = (&framework.epochs).into();
+    let job = Job { epochs, stop: stop.clone(), ..Job::default() };
+    let (log, options) = (LogOnly::new(RecentBindings::new(1)), config.clone());
     let build = move |flow: &Flow<'_>| recorded::<S>(flow, &options);
     execute(Config::thread(), &job, log, |_| (), build).context("running the graph")?;
+    go_on(stop)?;
 
     let replayed = read::<S>(&config.kafka, &config.topics)?;
     broker.close()?;
-    let windowed: u64 = replayed.windows.iter().map(|(_, _, count)| count).sum();
-    let (rows, found) = (recording.rows.len() as u64, windowed + replayed.late + replayed.rejected);
-    if rows != found || replayed.windows.len() != replayed.scores.len() {
-        bail!("{rows} rows were sent, {found} were found in the results");
-    }
+    replayed.account_for(recording.rows.len() as u64)?;
     Ok(replayed)
 }
 
+impl Replayed {
+    /// Whether every row is in a window, late or rejected, and every window has its score.
+    fn account_for(&self, rows: u64) -> anyhow::Result<()> {
+        let windowed: u64 = self.windows.iter().map(|(_, _, count)| count).sum();
+        let found = windowed + self.late + self.rejected;
+        ensure!(rows == found, "{rows} rows were sent, {found} were found in the results");
+        let (windows, scores) = (self.windows.len(), self.scores.len());
+        ensure!(windows == scores, "{windows} windows have {scores} scores");
+        Ok(())
+    }
+}
+
+fn go_on(stop: &Stop) -> anyhow::Result<()> {
+    ensure!(stop.asked() == Ending::No, "stopped before its end");
+    Ok(())
+}
+
 /// Sends all rows; a row's Kafka timestamp is its own time.
-fn send<S: Sample>(recording: &Recording, config: &DeviceHealth) -> anyhow::Result<()> {
+fn send<S: Sample>(
+    recording: &Recording,
+    config: &DeviceHealth,
+    stop: &Stop,
+) -> anyhow::Result<()> {
+    let stopped = || stop.asked() != Ending::No;
     let producer = Arc::new(RawProducer::new(&config.kafka)?);
     let topic = producer.topic(&config.readings.topic)?;
     let device = DeviceId::try_from(recording.name.as_str())?;
@@ -94,9 +116,11 @@ fn send<S: Sample>(recording: &Recording, config: &DeviceHealth) -> anyhow::Resu
         let value = serde_json::to_vec(&S::new(&device, EventTime(*ts), values))?;
         let key = Some(device.as_str().as_bytes());
         let record = Record { partition: 0, key, value: Some(&value) };
-        producer.produce_at(&topic, record, *ts, || false)?;
+        producer.produce_at(&topic, record, *ts, stopped)?;
+        go_on(stop)?;
     }
-    Ok(producer.flush(|| false)?)
+    producer.flush(stopped)?;
+    go_on(stop)
 }
 
 fn read<S: Sample>(kafka: &KafkaConfig, topics: &Topics) -> anyhow::Result<Replayed> {
@@ -136,4 +160,21 @@ fn count(kafka: &KafkaConfig, topic: &str) -> anyhow::Result<u64> {
         Ok(())
     })?;
     Ok(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fault_a_missing_row_and_a_missing_score_are_told_apart() {
+        let windows = vec![(0, 10, 4), (10, 20, 5)];
+        let scores = vec![(0, 10, 0.5)];
+        let replayed = Replayed { windows, scores, alarms: vec![], late: 2, rejected: 1 };
+        let told = |rows| replayed.account_for(rows).unwrap_err().to_string();
+        assert_eq!(told(13), "13 rows were sent, 12 were found in the results");
+        assert_eq!(told(12), "2 windows have 1 scores");
+        let scores = vec![(0, 10, 0.5), (10, 20, 0.5)];
+        Replayed { scores, ..replayed }.account_for(12).unwrap();
+    }
 }

@@ -12,12 +12,14 @@ fn main() -> ExitCode {
         about: "Alarms for trucks whose cargo gets warm.",
         version: env!("CARGO_PKG_VERSION"),
         defaults: DEFAULTS,
+        validate: ColdChain::problems,
+        durability: |config, name| config.job.durability(name, &config.kafka),
         build: on_kafka,
     })
 }
 
 fn on_kafka(flow: &Flow<'_>, config: &ColdChain) -> Result<(), BuildError> {
-    let ColdChain { kafka, readings, cargo, topics } = config;
+    let ColdChain { kafka, readings, cargo, topics, .. } = config;
     let to = |topic: &String| KafkaSinkConfig { topic: topic.clone(), partitions: 0 };
     cold_chain(
         flow,

@@ -1,15 +1,19 @@
 //! The options of the graph; `default.toml` is their manual.
 
 use serde::Deserialize;
+use tideflow::core::OptionProblem;
 use tideflow::core::kafka::KAFKA_DEFAULTS;
+use tideflow::job::{JOB_DEFAULTS, JobConfig};
 use tideflow::prelude::*;
 
 /// The defaults and manual of [`ColdChain`].
-pub const DEFAULTS: &[&str] = &[KAFKA_DEFAULTS, include_str!("default.toml")];
+pub const DEFAULTS: &[&str] = &[JOB_DEFAULTS, KAFKA_DEFAULTS, include_str!("default.toml")];
 
 /// The options, a field a section.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ColdChain {
+    /// What survives, and how often a result is published.
+    pub job: JobConfig,
     /// The cluster.
     pub kafka: KafkaConfig,
     /// The input.
@@ -18,6 +22,14 @@ pub struct ColdChain {
     pub cargo: Cargo,
     /// The outputs.
     pub topics: Topics,
+}
+
+impl ColdChain {
+    /// What is wrong with options that only make sense together.
+    pub fn problems(&self) -> Vec<OptionProblem> {
+        let kafka = self.kafka.problem("kafka");
+        kafka.into_iter().chain(self.job.problems("job")).collect()
+    }
 }
 
 /// What is too warm.

@@ -1,5 +1,6 @@
 """The commands as a person types them."""
 
+import hashlib
 import json
 
 import pytest
@@ -66,6 +67,55 @@ def test_series_writes_units_name_and_version_to_the_manifest(tmp_path):
     assert (units["current.std"], units["temperature.mean"]) == ("A", "unspecified")
 
 
+def test_the_digest_is_of_the_windows_that_were_used(tmp_path, capsys):
+    windows, used, model = (tmp_path / name for name in ("w.jsonl", "used.jsonl", "model"))
+    main(["generate", "--out", str(windows), "--devices", "1", "--minutes", "40"])
+    lines = windows.read_text().splitlines(keepends=True)
+    used.write_text("".join(lines[:25]))
+    until = str(json.loads(lines[24])["window_end"])
+    command = ["series", "--windows", str(windows), "--out", str(model), "--epochs", "1"]
+    assert main([*command, "--until", until]) == 0
+    assert "series: 25 windows" in capsys.readouterr().out
+    assert read_manifest(model)["data_digest"] == hashlib.sha256(used.read_bytes()).hexdigest()
+
+
+def test_the_shortest_run_with_faults_holds_them_whole(tmp_path):
+    labels = tmp_path / "labels"
+    size = ["--devices", "30", "--minutes", "10", "--faults", "30"]
+    assert main(["generate", "--out", str(tmp_path / "w"), *size, "--labels", str(labels)]) == 0
+    faults = [json.loads(line) for line in labels.read_text().splitlines()]
+    assert {fault["to"] - fault["from"] for fault in faults} == {360_000}
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        (["health", "--epochs", "0"], "--epochs: expected 1 or more, found `0`"),
+        (["series", "--epochs", "-1"], "--epochs: expected 1 or more, found `-1`"),
+        (["series", "--seed", "-1"], "--seed: expected 0 to 4294967295, found `-1`"),
+        (["health", "--seed", "4294967296"], "--seed: expected 0 to 4294967295"),
+        (["generate", "--seed", "x"], "--seed: expected 0 to 4294967295, found `x`"),
+        (["generate", "--devices", "0"], "--devices: expected 1 to 1000000, found `0`"),
+        (["generate", "--minutes", "0"], "--minutes: expected 1 or more, found `0`"),
+        (["generate", "--faults", "-2"], "--faults: expected 0 or more, found `-2`"),
+        (["evaluate", "--for-at-least", "0"], "--for-at-least: expected 1 or more, found `0`"),
+    ],
+)
+def test_a_number_out_of_range_ends_with_2_and_its_range(capsys, option, expected):
+    with pytest.raises(SystemExit) as ended:
+        main(option)
+    assert ended.value.code == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_the_largest_seed_trains(tmp_path):
+    windows = tmp_path / "w.jsonl"
+    seed = ["--seed", str(2**32 - 1)]
+    main(["generate", "--out", str(windows), "--devices", "1", "--minutes", "20", *seed])
+    command = ["series", "--windows", str(windows), "--out", str(tmp_path / "m"), "--epochs", "1"]
+    assert main([*command, *seed, "--until", str(10**30)]) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -76,6 +126,9 @@ def test_series_writes_units_name_and_version_to_the_manifest(tmp_path):
         (["series", "--windows", "{few}", "--out", "{out}", "--unit", "x=A"], "no field `x`"),
         (["health", "--windows", "{none}", "--out", "{out}"], "cannot be read"),
         (["evaluate", "--model", "{none}", "--windows", "{few}"], "no model in"),
+        (["generate", "--out", "{out}", "--minutes", "9", "--faults", "1"], "9 minutes, expected"),
+        (["health", "--windows", "{few}", "--out", "{few}"], "not overwritten: no model in"),
+        (["series", "--windows", "{few}", "--out", "{few}"], "not overwritten: no model in"),
     ],
 )
 def test_bad_input_ends_with_2_and_one_line_that_says_why(tmp_path, capsys, arguments, message):

@@ -1,5 +1,6 @@
 """Reading windows: what is accepted, and what is refused with which line."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -57,6 +58,8 @@ def test_empty_lines_are_skipped_and_counted_as_lines(tmp_path):
         (record(device=7), "`device` is a number, expected a string"),
         (record(window_start="x"), "`window_start` is a string, expected ms"),
         (record(window_end=None), "`window_end` is missing or null"),
+        (record(window_end=2**63), "`window_end` is 9223372036854775808, expected ms"),
+        (record(a={**STATISTICS, "max": 10**400}), "int too large to convert to float"),
         ({k: v for k, v in record().items() if k != "b"}, "field `b` is missing"),
         (record(b={"mean": 1.0, "std": 0.0, "min": 1.0}), "`b.max` is missing"),
         (record(b={**STATISTICS, "std": "0.5"}), "`b.std` is a string, expected a number"),
@@ -98,3 +101,12 @@ def test_a_part_of_the_windows_keeps_all_columns(tmp_path):
     assert len(part) == 1
     assert part.device[0] == "d000002"
     assert part.features.shape == (1, 8)
+
+
+def test_the_digest_is_that_of_a_file_with_these_windows_alone(tmp_path):
+    lines = [json.dumps(record(device=name)) for name in ("x", "y")]
+    both = read_windows(write(tmp_path / "both.jsonl", lines[0], "", lines[1]))
+    alone = write(tmp_path / "y.jsonl", lines[1])
+    of_file = hashlib.sha256(alone.read_bytes()).hexdigest()
+    assert both.where(both.device == "y").digest == read_windows(alone).digest == of_file
+    assert both.digest == read_windows(write(tmp_path / "xy.jsonl", *lines)).digest != of_file

@@ -6,10 +6,16 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tideflow_training.alarms import WINDOWS_MIN
 from tideflow_training.windows import WindowsFileError, read_windows
+
+# What numpy and Keras take.
+SEED_MAX = 2**32 - 1
+# As many names as six digits make.
+DEVICES_MAX = 1_000_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,19 +74,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument(
         "--for-at-least",
-        type=int,
-        default=2,
+        type=_whole(1),
+        default=WINDOWS_MIN,
         metavar="N",
-        help="windows in a row that raise an alarm (default 2)",
+        help=f"windows in a row that raise an alarm (default {WINDOWS_MIN})",
     )
     evaluate.set_defaults(run=_evaluate)
 
     generate = commands.add_parser("generate", help="windows of a made-up fleet")
     generate.add_argument("--out", type=Path, required=True, metavar="FILE")
-    generate.add_argument("--devices", type=int, default=500, help="default 500")
-    generate.add_argument("--minutes", type=int, default=30, help="default 30")
-    generate.add_argument("--seed", type=int, default=1, help="default 1")
-    generate.add_argument("--faults", type=int, default=0, help="devices with a fault, default 0")
+    generate.add_argument("--devices", type=_whole(1, DEVICES_MAX), default=500, help="default 500")
+    generate.add_argument("--minutes", type=_whole(1), default=30, help="default 30")
+    generate.add_argument("--seed", type=_whole(0, SEED_MAX), default=1, help="default 1")
+    generate.add_argument(
+        "--faults", type=_whole(0), default=0, help="devices with a fault, default 0"
+    )
     generate.add_argument("--labels", type=Path, metavar="FILE", help="write the faults here")
     generate.set_defaults(run=_generate)
     return parser
@@ -93,18 +101,38 @@ def _training_options(command: argparse.ArgumentParser, name: str) -> None:
     command.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder for the model"
     )
-    command.add_argument("--seed", type=int, default=1, help="default 1")
+    command.add_argument("--seed", type=_whole(0, SEED_MAX), default=1, help="default 1")
     command.add_argument(
-        "--epochs", type=int, help="passes over the windows; default: 1,500 steps, for a series 500"
+        "--epochs",
+        type=_whole(1),
+        help="passes over the windows; default: 1,500 steps, for a series 500",
     )
     command.add_argument("--name", default=name, help=f"in the manifest, default `{name}`")
     command.add_argument("--model-version", default="1", help="in the manifest, default `1`")
 
 
+def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """A type of option: whole numbers from `least` to `most`."""
+    expected = f"{least} or more" if most is None else f"{least} to {most}"
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or value < least or (most is not None and value > most):
+            raise argparse.ArgumentTypeError(f"expected {expected}, found `{text}`")
+        return value
+
+    return parse
+
+
 def _health(options: argparse.Namespace) -> None:
     from tideflow_training import health
     from tideflow_training.detector import Settings
+    from tideflow_training.saved_model import expect_room
 
+    expect_room(options.out)
     windows = read_windows(options.windows, health.FIELDS)
     settings = Settings(seed=options.seed, epochs=options.epochs)
     started = time.monotonic()
@@ -115,7 +143,9 @@ def _health(options: argparse.Namespace) -> None:
 def _series(options: argparse.Namespace) -> None:
     from tideflow_training import series
     from tideflow_training.detector import Settings
+    from tideflow_training.saved_model import expect_room
 
+    expect_room(options.out)
     windows = read_windows(options.windows)
     units = dict(pair.partition("=")[::2] for pair in options.unit)
     unknown = sorted(set(units) - set(windows.fields))
@@ -127,6 +157,7 @@ def _series(options: argparse.Namespace) -> None:
     )
     started = time.monotonic()
     detector = series.train_series(windows, settings, options.until)
+    windows = series.windows_until(windows, options.until)
     _export(options, detector, windows, units, started)
 
 

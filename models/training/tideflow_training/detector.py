@@ -15,6 +15,27 @@ from tideflow_training.layers import Distance, Score, Shape, Standardize
 BATCH = 256
 ROWS = 8_192
 
+THREAD_POOLS = ("intra_op", "inter_op")
+
+
+class ThreadsError(RuntimeError):
+    """TensorFlow has computed with threads of its own choice, and cannot change them any more."""
+
+
+def _use_one_thread() -> None:
+    """Sums in one order, and a machine that does other work too is not crowded."""
+    for pool in THREAD_POOLS:
+        if getattr(tf.config.threading, f"get_{pool}_parallelism_threads")() != 1:
+            getattr(tf.config.threading, f"set_{pool}_parallelism_threads")(1)
+
+
+# On import, because TensorFlow takes it only before it computes anything.
+try:
+    _use_one_thread()
+except RuntimeError:
+    # Whoever only scores can do without; training says so.
+    pass
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -62,10 +83,13 @@ class Member:
 
 def make_deterministic(seed: int) -> None:
     """Two runs with one seed on one machine give the same weights, byte for byte."""
-    # One thread: sums in one order, and a machine that does other work too is not crowded.
-    for pool in ("intra_op", "inter_op"):
-        if getattr(tf.config.threading, f"get_{pool}_parallelism_threads")() != 1:
-            getattr(tf.config.threading, f"set_{pool}_parallelism_threads")(1)
+    try:
+        _use_one_thread()
+    except RuntimeError as error:
+        raise ThreadsError(
+            "TensorFlow computed something before `tideflow_training.detector` was imported: "
+            "import it first, so that it trains with one thread"
+        ) from error
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
 
@@ -115,10 +139,12 @@ def _build(columns: int, settings: Settings) -> keras.Model:
     code_width = max(1, round(columns * settings.code_share))
     inputs = keras.Input((columns,))
     noisy = keras.layers.GaussianNoise(settings.noise, seed=settings.seed)(inputs)
-    hidden = keras.layers.Dense(settings.hidden, "leaky_relu")(noisy)
+    # Every layer with weights has a name: those that Keras makes up count what the process made
+    # before, and they are saved beside the weights.
+    hidden = keras.layers.Dense(settings.hidden, "leaky_relu", name="encode")(noisy)
     # Linear and unbounded: a machine beyond its usual range must get a code beyond the usual ones.
     code = keras.layers.Dense(code_width, name="code")(hidden)
-    hidden = keras.layers.Dense(settings.hidden, "leaky_relu")(code)
+    hidden = keras.layers.Dense(settings.hidden, "leaky_relu", name="decode")(code)
     reconstruction = keras.layers.Dense(columns, name="reconstruction")(hidden)
     return keras.Model(inputs, {"code": code, "reconstruction": reconstruction}, name="autoencoder")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tideflow_training.alarms import CLEAR_BELOW, RAISE_ABOVE, raise_alarms
+from tideflow_training.alarms import CLEAR_BELOW, RAISE_ABOVE, WINDOWS_MIN, raise_alarms
 from tideflow_training.windows import Windows, WindowsFileError
 
 
@@ -48,12 +48,13 @@ def read_labels(path: Path | str) -> list[Label]:
 class Verdict:
     """What the alarms of one model are worth."""
 
-    # One a label: windows from the one with the onset to the one that raised, or None.
+    # One a label: windows from the one with the onset to the first that raised an alarm while it
+    # lasted or up to two windows later, or None. An alarm that was on before did not find it.
     windows_to_alarm: list[int | None]
     alarms: int
     # On a device without a fault in that window or the two before it.
     false_alarms: int
-    # Share of windows without a fault at `RAISE_ABOVE` or more.
+    # Share of windows without a fault that score above `raise_above`.
     false_positive_rate: float
     # Of windows, faulty against healthy; NaN without labels.
     auc: float
@@ -70,7 +71,7 @@ def judge(
     labels: list[Label],
     raise_above: float = RAISE_ABOVE,
     clear_below: float = CLEAR_BELOW,
-    for_at_least: int = 2,
+    for_at_least: int = WINDOWS_MIN,
 ) -> Verdict:
     """Raises the alarms of every device and holds them against the labels."""
     order = np.lexsort((windows.start_ms, windows.device))
@@ -87,20 +88,18 @@ def judge(
         shown = {index: _overlap(start, end, labels[index]) for index in mine}
         for mask in shown.values():
             faulty[rows] |= mask
-        for alarm in raise_alarms(score[rows], raise_above, clear_below, for_at_least):
+        for alarm in raise_alarms(score[rows], end, raise_above, clear_below, for_at_least):
             alarms += 1
-            last = len(rows) if alarm.cleared is None else alarm.cleared
             explained = False
             for index, mask in shown.items():
-                recent = mask[max(0, alarm.raised - 2) : alarm.raised + 1].any()
-                explained |= bool(recent)
-                during = np.flatnonzero(mask[alarm.raised : last])
-                if (recent or len(during)) and waited[index] is None:
-                    onset = int(np.flatnonzero(mask)[0])
-                    waited[index] = max(0, alarm.raised - onset)
+                if not mask[max(0, alarm.raised - 2) : alarm.raised + 1].any():
+                    continue
+                explained = True
+                if waited[index] is None:
+                    waited[index] = alarm.raised - int(np.flatnonzero(mask)[0])
             false_alarms += not explained
     healthy = score[~faulty]
-    rate = float(np.mean(healthy >= raise_above)) if len(healthy) else float("nan")
+    rate = float(np.mean(healthy > raise_above)) if len(healthy) else float("nan")
     auc = area_under_roc(healthy, score[faulty]) if faulty.any() else float("nan")
     return Verdict(waited, alarms, false_alarms, rate, auc)
 

@@ -18,6 +18,14 @@ READINGS = 10
 DAY_MS = 86_400_000
 KINDS = ("drift", "spikes", "stuck")
 
+# A fault begins after some healthy minutes and lasts at least this many; the run must hold both.
+HEALTHY_MIN = 4
+FAULT_MIN = 6
+
+
+class TooFewMinutesError(ValueError):
+    """A run too short for a fault."""
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -46,13 +54,17 @@ def device_name(index: int) -> str:
 
 def make_faults(count: int, devices: int, minutes: int, seed: int) -> list[Fault]:
     """Up to `count` faults of 6 to 9 minutes on as many devices, kinds in turns."""
+    if count and minutes < HEALTHY_MIN + FAULT_MIN:
+        raise TooFewMinutesError(
+            f"{minutes} minutes, expected at least {HEALTHY_MIN + FAULT_MIN} to hold a fault"
+        )
     random = np.random.default_rng((seed, 1))
     count = min(count, devices)
     chosen = random.choice(devices, size=count, replace=False)
     faults = []
     for turn, device in enumerate(chosen):
-        start = int(random.integers(min(4, minutes - 1), max(minutes - 9, 5)))
-        length = int(random.integers(6, 10))
+        start = int(random.integers(HEALTHY_MIN, max(minutes - 9, HEALTHY_MIN + 1)))
+        length = int(random.integers(FAULT_MIN, 10))
         kind = KINDS[turn % len(KINDS)]
         faults.append(Fault(int(device), kind, start, min(start + length, minutes)))
     return faults

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-import shutil
+import tempfile
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -21,6 +21,7 @@ SIGNATURE = "serving_default"
 INPUT = "features"
 OUTPUT = "score"
 MANIFEST = "manifest.json"
+SAVED_MODEL = "saved_model.pb"
 
 
 class ModelFolderError(ValueError):
@@ -39,18 +40,14 @@ def export(
 ) -> None:
     """Writes the model to `folder` as a whole: a model that is there already is replaced.
 
-    The one signature, `serving_default`, takes `features` [n, 4 * fields] float32 and gives
-    `score` [n, 1] float32 in 0 to 1.
+    Anything else that is there is left alone, and is a `ModelFolderError`. `data_digest` is of the
+    windows that were used. The one signature, `serving_default`, takes `features` [n, 4 * fields]
+    float32 and gives `score` [n, 1] float32 in 0 to 1.
     """
-    folder = Path(folder)
-    if folder.exists() and not (folder / MANIFEST).exists() and _holds_something(folder):
-        raise ModelFolderError(f"`{folder}` is not empty and holds no model: not overwritten")
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.parent.mkdir(parents=True, exist_ok=True)
-
+    expect_room(folder)
+    # A link stays, and what it leads to is replaced.
+    folder = Path(folder).resolve()
     served = _Served(detector.model, width=4 * len(fields))
-    tf.saved_model.save(served, str(partial), signatures={SIGNATURE: served.score})
     manifest = {
         "format_version": FORMAT_VERSION,
         "name": name,
@@ -74,19 +71,59 @@ def export(
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     text = json.dumps(manifest, indent=2, allow_nan=False)
-    (partial / MANIFEST).write_text(text + "\n", encoding="utf-8")
-    if folder.exists():
-        shutil.rmtree(folder)
-    partial.rename(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the folder, because only there a rename does not copy.
+    with tempfile.TemporaryDirectory(
+        prefix=f"{folder.name}.partial-", dir=folder.parent, ignore_cleanup_errors=True
+    ) as work:
+        new = Path(work, "new")
+        tf.saved_model.save(served, str(new), signatures={SIGNATURE: served.score})
+        (new / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        _replace(folder, new, old=Path(work, "old"))
+
+
+def _replace(folder: Path, new: Path, old: Path) -> None:
+    """Renames `new` to `folder`, and what was there to `old`, or leaves all as it was.
+
+    A process killed between the two renames leaves both models whole, beside the folder.
+    """
+    try:
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    except BaseException:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        raise
+
+
+def expect_room(folder: Path | str) -> None:
+    """Refuses a `folder` that holds anything but a model of this package."""
+    folder = Path(folder)
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    try:
+        read_manifest(folder)
+    except ModelFolderError as error:
+        raise ModelFolderError(f"not overwritten: {error}") from error
+    if not (folder / SAVED_MODEL).is_file():
+        raise ModelFolderError(f"not overwritten: no model in `{folder}`: no `{SAVED_MODEL}`")
 
 
 def read_manifest(folder: Path | str) -> dict:
     """The manifest of the model in `folder`."""
     path = Path(folder) / MANIFEST
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelFolderError(f"no model in `{folder}`: {error}") from error
+    found = manifest.get("format_version") if isinstance(manifest, dict) else None
+    if found != FORMAT_VERSION:
+        raise ModelFolderError(
+            f"no model in `{folder}`: `format_version` in `{MANIFEST}`: "
+            f"expected {FORMAT_VERSION}, found {json.dumps(found)}"
+        )
+    return manifest
 
 
 def load_score(folder: Path | str):
@@ -127,7 +164,3 @@ class _Served(tf.Module):
             lambda features: {OUTPUT: model(features, training=False)[OUTPUT]},
             input_signature=signature,
         )
-
-
-def _holds_something(folder: Path) -> bool:
-    return not folder.is_dir() or any(folder.iterdir())

@@ -41,10 +41,19 @@ class Windows:
     start_ms: np.ndarray
     end_ms: np.ndarray
     features: np.ndarray
-    digest: str
+    # Each window as it was read, bytes without the line's end.
+    lines: np.ndarray
 
     def __len__(self) -> int:
         return len(self.device)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of these windows' lines, as of a file that holds just them."""
+        digest = hashlib.sha256()
+        for line in self.lines:
+            digest.update(line + b"\n")
+        return digest.hexdigest()
 
     def where(self, mask: np.ndarray) -> Windows:
         """The windows for which `mask` is true."""
@@ -54,7 +63,7 @@ class Windows:
             self.start_ms[mask],
             self.end_ms[mask],
             self.features[mask],
-            self.digest,
+            self.lines[mask],
         )
 
 
@@ -72,7 +81,7 @@ def read_windows(path: Path | str, fields: tuple[str, ...] | None = None) -> Win
         raw = Path(path).read_bytes()
     except OSError as error:
         raise WindowsFileError(path, None, f"cannot be read: {error.strerror}") from error
-    device, start, end, rows = [], [], [], []
+    device, start, end, rows, lines = [], [], [], [], []
     for number, line in enumerate(raw.split(b"\n"), start=1):
         if not line.strip():
             continue
@@ -86,7 +95,8 @@ def read_windows(path: Path | str, fields: tuple[str, ...] | None = None) -> Win
             start.append(_integer(record, "window_start"))
             end.append(_integer(record, "window_end"))
             rows.append(_statistics(record, fields))
-        except (ValueError, RecursionError) as error:
+            lines.append(line)
+        except (ValueError, OverflowError, RecursionError) as error:
             raise WindowsFileError(path, number, str(error)) from error
     if not rows:
         raise WindowsFileError(path, None, "holds no window")
@@ -96,7 +106,7 @@ def read_windows(path: Path | str, fields: tuple[str, ...] | None = None) -> Win
         np.array(start, np.int64),
         np.array(end, np.int64),
         np.array(rows, np.float64),
-        hashlib.sha256(raw).hexdigest(),
+        np.array(lines, object),
     )
 
 
@@ -152,6 +162,8 @@ def _integer(record: dict, key: str) -> int:
     value = record.get(key)
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"`{key}` is {_kind(value)}, expected ms since the epoch")
+    if abs(value) >= 2**63:
+        raise ValueError(f"`{key}` is {value}, expected ms since the epoch")
     return value
 
 

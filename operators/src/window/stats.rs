@@ -32,7 +32,7 @@ impl Default for Total {
 }
 
 /// 2^64: one unit of the quantity in units of the sum.
-const UNIT: f64 = 18_446_744_073_709_551_616.0;
+pub(crate) const UNIT: f64 = 18_446_744_073_709_551_616.0;
 
 impl Total {
     /// The magnitude from which on values are not kept exactly: 2^40, about 1.1e12.
@@ -97,6 +97,7 @@ impl Total {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
     total: Total,
+    #[serde(with = "ethnum::serde::bytes::le")]
     squares: U256,
 }
 
@@ -157,7 +158,7 @@ fn nearest(x: U256) -> f64 {
 
 /// The value in units of 2^-64, rounded to the nearest (half to even below 2^-12 only: above, exact).
 #[inline]
-fn fixed(value: f64) -> i128 {
+pub(crate) fn fixed(value: f64) -> i128 {
     let bits = value.to_bits();
     let exponent = ((bits >> 52) & 0x7ff) as i32;
     let mantissa = (bits & ((1 << 52) - 1)) | if exponent == 0 { 0 } else { 1 << 52 };
@@ -225,9 +226,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn oracle_order_and_split_do_not_matter(
-            mut values in prop::collection::vec(-1e12..1e12f64, 1..200), seed in any::<u64>()
+        fn oracle_order_does_not_matter_and_the_textbook_agrees(
+            values in prop::collection::vec(-1.0..1.0f64, 1..200), scale in -6..11i32,
+            offset in -100.0..100.0f64, seed in any::<u64>(),
         ) {
+            let scale = 10f64.powi(scale);
+            let mut values: Vec<f64> = values.iter().map(|v| (v + offset) * scale).collect();
             let first = stats(&values);
             let mut s = seed;
             for i in (1..values.len()).rev() {
@@ -239,8 +243,10 @@ mod tests {
             let mean = values.iter().sum::<f64>() / n;
             let std = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
             let s = first.summary();
-            prop_assert!((s.mean - mean).abs() <= 1e-3);
-            prop_assert!((s.std - std).abs() <= 1e-9 * std + 1e-3, "{} {}", s.std, std);
+            // The textbook's own rounding, and below 2^-12 that of the fixed point.
+            let close = 1e-12 * (1.0 + offset.abs()) * scale + 1e-18;
+            prop_assert!((s.mean - mean).abs() <= close, "{} {}", s.mean, mean);
+            prop_assert!((s.std - std).abs() <= close, "{} {}", s.std, std);
         }
     }
 }

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tideflow_core::form::{json, restore_known};
 use tideflow_core::prometheus::IntCounter;
 use tideflow_core::timely::ExchangeData;
 use tideflow_core::{
-    Bound, BuildError, Emit, Event, EventTime, Key, KeyGroup, Route, Stateful, Stream, millis,
+    Bound, BuildError, Emit, Event, EventTime, Groups, Key, KeyGroup, Stateful, Stream, millis,
 };
 
-use super::table::WindowTable;
+use super::table::{OpenWindows, WindowTable};
 use crate::Keyed;
 
 /// What a window keeps of its records. The order in which records are added must not matter: a key's
@@ -24,8 +26,35 @@ use crate::Keyed;
 /// }
 /// ```
 pub trait Aggregate<D>: Default + 'static {
+    /// The version of its form in snapshots, postcard's of its fields: to be raised when they change.
+    const VERSION: u32 = 1;
+
     /// Takes one record into account.
     fn add(&mut self, record: &D);
+
+    /// Reads one from a snapshot, in the form of this or an earlier version.
+    ///
+    /// # Errors
+    /// What was expected, and found. As it stands it knows this version alone.
+    fn restore(version: u32, bytes: &[u8]) -> Result<Self, String>
+    where
+        Self: DeserializeOwned,
+    {
+        restore_known(Self::VERSION, version, bytes)
+    }
+
+    /// What people are shown of it, as JSON: its fields, unless it says otherwise.
+    fn show(&self) -> String
+    where
+        Self: Serialize,
+    {
+        json(self)
+    }
+
+    /// Bytes of memory that it holds beside its own size; none, unless it says otherwise.
+    fn heap_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// Windows of one length without gaps or overlap; they start at multiples of the length since 1970.
@@ -135,7 +164,7 @@ where
             key: self.key,
             length_ms,
             watermark: EventTime::MIN,
-            table: WindowTable::<K, A>::new(),
+            table: WindowTable::<D, K, A>::new(),
             closed: count(&metrics.windows),
             windowed: count(&metrics.windowed),
             late: count(&metrics.late),
@@ -144,34 +173,44 @@ where
             name,
             format!("tumbling windows of {:?}", windows.length),
             "late",
-            Route::By(Box::new(move |r| u64::from(KeyGroup::of(by(r).stable_hash()).0))),
+            move |r| KeyGroup::of(by(r).stable_hash()),
             logic,
         )?;
         Ok(Windowed { on_time, late })
     }
 }
 
-struct TumblingWindow<K, A, F> {
+struct TumblingWindow<D, K, A, F> {
     key: F,
     length_ms: i64,
     watermark: EventTime,
-    table: WindowTable<K, A>,
+    table: WindowTable<D, K, A>,
     closed: IntCounter,
     windowed: IntCounter,
     late: IntCounter,
 }
 
-impl<D, K, A, F> Stateful<D> for TumblingWindow<K, A, F>
+impl<D, K, A, F> Stateful<D> for TumblingWindow<D, K, A, F>
 where
     D: Event + Clone + 'static,
     K: Key,
-    A: Aggregate<D> + Clone,
+    A: Aggregate<D> + ExchangeData + Clone,
     F: Fn(&D) -> &K + 'static,
 {
     type Out = Window<K, A>;
-    type Aside = Late<D>;
+    type Side = Late<D>;
+    type State = OpenWindows<D, K, A>;
 
-    fn fold(&mut self, items: &mut Vec<D>, aside: &mut Emit<Late<D>>) {
+    fn state(&mut self) -> &mut Groups<OpenWindows<D, K, A>> {
+        self.table.state()
+    }
+
+    fn resume(&mut self, watermark: EventTime) {
+        self.watermark = watermark;
+        self.table.restored();
+    }
+
+    fn fold(&mut self, items: &mut Vec<D>, side: &mut Emit<Late<D>>) {
         let (all, mut late) = (items.len() as u64, 0);
         for record in items.drain(..) {
             let start = Tumbling::start(self.length_ms, record.event_time());
@@ -179,7 +218,7 @@ where
             // Against the watermark of the epoch before: the one that closed windows.
             if end <= self.watermark {
                 late += 1;
-                aside.push(Late { record, start, end, watermark: self.watermark });
+                side.push(Late { record, start, end, watermark: self.watermark });
             } else {
                 self.table.at((self.key)(&record), start).add(&record);
             }

@@ -1,13 +1,15 @@
 //! The encoded records of one epoch, in one piece of memory.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tideflow_core::Rejected;
 use tideflow_core::kafka::KafkaError;
 
 use super::partitioner::partition_for;
-use super::producer::{RawProducer, Record, TopicHandle};
+use super::producer::{RawProducer, TopicHandle};
+use super::record::Record;
 
 /// Encoded records: keys and values one after the other in one buffer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Arena {
     bytes: Vec<u8>,
     places: Vec<Place>,
@@ -16,17 +18,68 @@ pub(super) struct Arena {
     partitions: usize,
 }
 
+/// A record without a value is a tombstone: JSON has a byte at least.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Place {
     partition: i32,
     key_end: usize,
     value_end: usize,
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Letter {
     partition: i32,
     key: Option<Vec<u8>>,
     payload: Option<Vec<u8>>,
-    headers: Vec<(String, Option<Vec<u8>>)>,
+    headers: Headers,
+}
+
+pub(super) type Headers = Vec<(String, Option<Vec<u8>>)>;
+
+/// Bytes of a dead letter at most: a record that its own topic could just hold must not become one
+/// that no broker takes, since the run would end with it. Brokers and librdkafka take 1 MB unless told
+/// otherwise.
+const LETTER_MAX: usize = 900_000;
+/// Characters of a detail at most: it may quote the record.
+const DETAIL_MAX: usize = 1_000;
+
+/// Why a record was rejected and where it came from, if from somewhere outside.
+fn reasons(r: &Rejected) -> Headers {
+    let text = |name: &str, value: String| (name.to_string(), Some(value.into_bytes()));
+    let mut headers = vec![
+        text("error", r.reason.as_str().to_string()),
+        text("detail", r.detail.chars().take(DETAIL_MAX).collect()),
+        text("operator", r.operator.clone()),
+    ];
+    if !r.origin.topic.is_empty() {
+        headers.push(text("topic", r.origin.topic.clone()));
+        headers.push(text("partition", r.origin.partition.to_string()));
+        headers.push(text("offset", r.origin.offset.to_string()));
+    }
+    headers.extend(r.origin.timestamp.map(|at| text("timestamp", at.0.to_string())));
+    headers
+}
+
+fn size(headers: &Headers) -> usize {
+    headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len) + 10).sum()
+}
+
+impl Letter {
+    /// Cuts what does not fit in so many bytes, and says so in a header: first the payload, and where
+    /// that is not enough the record's own headers and key.
+    fn fit(&mut self, room: usize) {
+        let len = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        let whole = len(&self.payload);
+        if len(&self.key) + size(&self.headers) + whole <= room {
+            return;
+        }
+        if len(&self.key) + size(&self.headers) > room / 2 {
+            (self.key, self.headers) = (None, Vec::new());
+        }
+        let rest = room - len(&self.key) - size(&self.headers) - 100;
+        self.payload.iter_mut().for_each(|payload| payload.truncate(rest));
+        self.headers.push(("cut_from".to_string(), Some(whole.to_string().into_bytes())));
+    }
 }
 
 impl Arena {
@@ -39,11 +92,47 @@ impl Arena {
         self.places.len() + self.letters.len()
     }
 
+    /// About how many bytes they are.
+    pub fn bytes(&self) -> usize {
+        let of = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        let letters = self.letters.iter().map(|l| of(&l.key) + of(&l.payload) + size(&l.headers));
+        self.bytes.len() + letters.sum::<usize>()
+    }
+
+    /// The same records by partition modulo `count`, without the numbers that have none.
+    pub fn split(self, count: u32) -> Vec<(u32, Arena)> {
+        let mut split: Vec<Arena> = (0..count).map(|_| Arena::new(self.partitions)).collect();
+        if count == 1 {
+            split[0] = self;
+        } else {
+            let of = |partition: i32| partition as usize % count as usize;
+            let mut from = 0;
+            for Place { partition, key_end, value_end } in self.places {
+                let to = &mut split[of(partition)];
+                let moved = |at: usize| at - from + to.bytes.len();
+                let (key_end, end) = (moved(key_end), moved(value_end));
+                to.bytes.extend_from_slice(&self.bytes[from..value_end]);
+                to.places.push(Place { partition, key_end, value_end: end });
+                from = value_end;
+            }
+            self.letters.into_iter().for_each(|l| split[of(l.partition)].letters.push(l));
+        }
+        (0..).zip(split).filter(|(_, arena)| arena.len() > 0).collect()
+    }
+
     /// Appends a JSON record.
     pub fn json(&mut self, key: &[u8], value: &impl Serialize) {
+        self.change(key, Some(value));
+    }
+
+    /// Appends a JSON record, or a tombstone.
+    pub fn change(&mut self, key: &[u8], value: Option<&impl Serialize>) {
         self.bytes.extend_from_slice(key);
         let key_end = self.bytes.len();
-        serde_json::to_writer(&mut self.bytes, value).expect("records are structs with text keys");
+        if let Some(value) = value {
+            serde_json::to_writer(&mut self.bytes, value)
+                .expect("records are structs with text keys");
+        }
         let partition = partition_for(key, self.partitions);
         self.places.push(Place { partition, key_end, value_end: self.bytes.len() });
     }
@@ -54,19 +143,32 @@ impl Arena {
             Some(key) => partition_for(key, self.partitions),
             None => r.origin.partition.rem_euclid(self.partitions as i32),
         };
-        let text = |name: &str, value: String| (name.to_string(), Some(value.into_bytes()));
-        let mut headers = r.headers.clone();
-        headers.push(text("error", r.reason.as_str().to_string()));
-        headers.push(text("detail", r.detail.clone()));
-        headers.push(text("operator", r.operator.clone()));
-        headers.push(text("topic", r.origin.topic.clone()));
-        headers.push(text("partition", r.origin.partition.to_string()));
-        headers.push(text("offset", r.origin.offset.to_string()));
-        if let Some(at) = r.origin.timestamp {
-            headers.push(text("timestamp", at.0.to_string()));
-        }
         let (key, payload) = (r.key.clone(), r.payload.clone());
-        self.letters.push(Letter { partition, key, payload, headers });
+        let mut letter = Letter { partition, key, payload, headers: r.headers.clone() };
+        let ours = reasons(r);
+        letter.fit(LETTER_MAX - size(&ours));
+        letter.headers.extend(ours);
+        self.letters.push(letter);
+    }
+
+    /// The records without headers, in order.
+    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        let mut from = 0;
+        self.places.iter().map(move |place| {
+            let key = &self.bytes[from..place.key_end];
+            let value = &self.bytes[place.key_end..place.value_end];
+            from = place.value_end;
+            let value = Some(value).filter(|value| !value.is_empty());
+            Record { partition: place.partition, key: Some(key), value }
+        })
+    }
+
+    /// Those with headers, in order.
+    pub fn letters(&self) -> impl Iterator<Item = (Record<'_>, &Headers)> {
+        self.letters.iter().map(|letter| {
+            let (key, value) = (letter.key.as_deref(), letter.payload.as_deref());
+            (Record { partition: letter.partition, key, value }, &letter.headers)
+        })
     }
 
     /// Hands all records to the producer, in order.
@@ -76,22 +178,98 @@ impl Arena {
         topic: &TopicHandle,
         give_up: impl Fn() -> bool,
     ) -> Result<(), KafkaError> {
-        let mut from = 0;
-        let records = self.places.iter().map(|place| {
-            let key = &self.bytes[from..place.key_end];
-            let value = &self.bytes[place.key_end..place.value_end];
-            from = place.value_end;
-            Record { partition: place.partition, key: Some(key), value: Some(value) }
+        producer.produce_batch(topic, self.records(), &give_up)?;
+        self.letters().try_for_each(|(record, headers)| {
+            producer.produce_with_headers(topic, record, headers, &give_up)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tideflow_core::{Origin, Reason};
+
+    use super::*;
+
+    fn letter(key: usize, payload: usize, header: usize) -> Letter {
+        let mut arena = Arena::new(3);
+        arena.dead_letter(&Rejected {
+            operator: "readings".to_string(),
+            reason: Reason::Malformed,
+            detail: "é".repeat(2_000),
+            origin: Origin { topic: "t".to_string(), partition: 2, offset: 7, timestamp: None },
+            key: Some(vec![1; key]),
+            payload: Some(vec![2; payload]),
+            headers: vec![("own".to_string(), Some(vec![3; header]))],
         });
-        producer.produce_batch(topic, records, &give_up)?;
-        for letter in &self.letters {
-            let record = Record {
-                partition: letter.partition,
-                key: letter.key.as_deref(),
-                value: letter.payload.as_deref(),
-            };
-            producer.produce_with_headers(topic, record, &letter.headers, &give_up)?;
+        arena.letters.pop().expect("just made")
+    }
+
+    #[test]
+    fn records_are_split_by_partition_and_keep_their_order() {
+        let mut arena = Arena::new(5);
+        (0..100).for_each(|n: u32| arena.json(n.to_string().as_bytes(), &n));
+        arena.letters.extend([letter(1, 1, 1), letter(2, 1, 1)]);
+        let form = |record: Record<'_>| (record.partition, record.key.map(<[u8]>::to_vec));
+        let whole: Vec<_> = arena.records().map(form).collect();
+        let split = arena.clone().split(3);
+        assert_eq!(split.iter().map(|(shard, _)| *shard).collect::<Vec<_>>(), [0, 1, 2]);
+        for (shard, arena) in &split {
+            let own = whole.iter().filter(|(partition, _)| *partition as u32 % 3 == *shard);
+            assert!(arena.records().map(form).eq(own.cloned()), "{shard}");
+            assert!(arena.letters().all(|(record, _)| record.partition as u32 % 3 == *shard));
         }
-        Ok(())
+        let records = |shard: &(u32, Arena)| (shard.1.len(), shard.1.bytes());
+        let sums = split.iter().map(records).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+        assert_eq!(sums, (arena.len(), arena.bytes()));
+        assert_eq!(arena.split(1).len(), 1);
+    }
+
+    #[test]
+    fn a_change_without_a_value_is_a_tombstone_of_its_key_on_whichever_shard() {
+        let mut arena = Arena::new(4);
+        arena.change(b"site", Some(&1));
+        arena.change(b"site", None::<&u32>);
+        arena.change(b"other", Some(&""));
+        let form =
+            |r: Record<'_>| (r.partition, r.key.map(<[u8]>::to_vec), r.value.map(<[u8]>::to_vec));
+        let bytes = |text: &str| Some(text.as_bytes().to_vec());
+        let [site, other] = [b"site".as_slice(), b"other"].map(|key| partition_for(key, 4));
+        let expected = [
+            (site, bytes("site"), bytes("1")),
+            (site, bytes("site"), None),
+            (other, bytes("other"), bytes("\"\"")),
+        ];
+        assert_eq!(arena.records().map(form).collect::<Vec<_>>(), expected);
+        let split = arena.split(4);
+        let mut again: Vec<_> =
+            split.iter().flat_map(|(_, arena)| arena.records().map(form)).collect();
+        again.sort_by_key(|(_, key, _)| *key != bytes("site"));
+        assert_eq!(again, expected);
+    }
+
+    fn cut_from(letter: &Letter) -> Option<&[u8]> {
+        let found = letter.headers.iter().find(|(name, _)| name == "cut_from");
+        found.and_then(|(_, value)| value.as_deref())
+    }
+
+    #[test]
+    fn a_dead_letter_is_whole_unless_no_broker_might_take_it() {
+        let whole = letter(10, 890_000, 100);
+        assert_eq!((whole.payload.as_ref().map(Vec::len), cut_from(&whole)), (Some(890_000), None));
+        for (key, payload, header) in [
+            (10, 1_048_576, 10),
+            (10, 600_000, 600_000),
+            (1_000_000, 10, 10),
+            (400_000, 600_000, 0),
+        ] {
+            let cut = letter(key, payload, header);
+            let len = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+            let total = len(&cut.key) + len(&cut.payload) + size(&cut.headers);
+            assert!(total <= LETTER_MAX, "{total}");
+            assert!(len(&cut.payload) == payload || total > LETTER_MAX - 200, "{total}");
+            assert_eq!(cut_from(&cut), Some(payload.to_string().as_bytes()));
+            assert_eq!(cut.headers.last().expect("ours").0, "offset");
+        }
     }
 }

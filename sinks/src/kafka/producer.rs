@@ -3,19 +3,20 @@
 //! The one file with `unsafe` in this crate. rdkafka's own `send` costs a C string and a list of
 //! arguments a record; here a batch goes to librdkafka in one call, which copies the bytes.
 
-use std::ffi::{CString, c_void};
+use std::ffi::CString;
 use std::ptr;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
 use rdkafka::bindings as native;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError as RdError, RDKafkaErrorCode};
-use rdkafka::message::{Header, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
-use rdkafka::{ClientConfig, ClientContext};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tideflow_core::ErrorKind;
 use tideflow_core::kafka::{ClientLog, KafkaConfig, KafkaError, Role};
+
+use super::deliveries::Deliveries;
+use super::record::{Record, arguments, message};
 
 /// How long a record may wait for company: a flush ends the wait.
 const LINGER_MS: u32 = 5;
@@ -27,17 +28,6 @@ const BATCH: usize = 1024;
 const UNASSIGNED: i32 = -1;
 /// A flush in slices: librdkafka's own would not notice that this producer was fenced.
 const SLICE_MS: i32 = 50;
-
-/// A record to produce.
-#[derive(Clone, Copy, Debug)]
-pub struct Record<'a> {
-    /// The partition it goes to.
-    pub partition: i32,
-    /// Its key.
-    pub key: Option<&'a [u8]>,
-    /// Its value; none is a tombstone.
-    pub value: Option<&'a [u8]>,
-}
 
 /// An idempotent producer: what it takes is in the topic once and in order, or it says so.
 ///
@@ -67,40 +57,6 @@ impl Drop for TopicHandle {
     }
 }
 
-/// The client's log, and the first record that could not be delivered: its topic and why. It
-/// stays: a producer that has lost a record has nothing more to promise.
-struct Deliveries {
-    log: ClientLog,
-    lost: Mutex<Option<(String, RdError)>>,
-}
-
-impl Deliveries {
-    fn lost(&self) -> Option<(String, RdError)> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, topic: &str, line: &str) {
-        self.log.log(level, topic, line);
-    }
-
-    fn error(&self, error: RdError, reason: &str) {
-        self.log.error(error, reason);
-    }
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, record)) = result {
-            let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-            lost.get_or_insert_with(|| (record.topic().to_owned(), error.clone()));
-        }
-    }
-}
-
 impl RawProducer {
     /// A producer. Does not wait for a broker.
     ///
@@ -111,8 +67,27 @@ impl RawProducer {
         Self::with(kafka.client(role)?, &kafka.brokers)
     }
 
-    fn with(client: ClientConfig, brokers: &str) -> Result<Self, KafkaError> {
-        let deliveries = Deliveries { log: ClientLog::new("producer"), lost: Mutex::new(None) };
+    /// A producer that writes in transactions, once its id is initialised.
+    ///
+    /// # Errors
+    /// When the configuration cannot be used.
+    pub(super) fn transactional(
+        kafka: &KafkaConfig,
+        id: &str,
+        timeout_ms: u32,
+    ) -> Result<Self, KafkaError> {
+        let (linger_ms, queue_kb_max) = (LINGER_MS, QUEUE_KB_MAX);
+        let role = Role::Transactional { id, timeout_ms, linger_ms, queue_kb_max };
+        Self::with(kafka.client(role)?, &kafka.brokers)
+    }
+
+    /// What the transactions are made of.
+    pub(super) fn base(&self) -> &BaseProducer<Deliveries> {
+        &self.producer
+    }
+
+    pub(super) fn with(client: ClientConfig, brokers: &str) -> Result<Self, KafkaError> {
+        let deliveries = Deliveries::new(ClientLog::new("producer"));
         let producer = client
             .create_with_context(deliveries)
             .map_err(|error| KafkaError::client("making a producer", &error))?;
@@ -226,7 +201,7 @@ impl RawProducer {
             RD_KAFKA_RESP_ERR__QUEUE_FULL, RD_KAFKA_RESP_ERR_NO_ERROR,
         };
         let client = self.producer.client().native_ptr();
-        let arguments = arguments(topic, &record, timestamp_ms);
+        let arguments = arguments(topic.topic, &record, timestamp_ms);
         loop {
             // SAFETY: client, topic and arguments are alive; what the arguments point to is
             // borrowed by our caller and copied by this call. The error is ours; null has no code
@@ -288,17 +263,20 @@ impl RawProducer {
     /// # Errors
     /// When a record could not be delivered and never will be, or the producer was fenced.
     pub fn flush(&self, give_up: impl Fn() -> bool) -> Result<(), KafkaError> {
-        let client = self.producer.client().native_ptr();
-        loop {
-            // SAFETY: the client is alive.
-            let left = unsafe { native::rd_kafka_flush(client, SLICE_MS) };
-            self.producer.poll(Duration::ZERO);
-            self.failed()?;
-            let done = left == native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
-            if done || give_up() {
-                return Ok(());
-            }
-        }
+        while !self.flush_slice()? && !give_up() {}
+        Ok(())
+    }
+
+    /// Waits for one slice: whether all that was taken is in its topic.
+    ///
+    /// # Errors
+    /// Those of [`RawProducer::flush`].
+    pub(super) fn flush_slice(&self) -> Result<bool, KafkaError> {
+        // SAFETY: the client is alive.
+        let left = unsafe { native::rd_kafka_flush(self.producer.client().native_ptr(), SLICE_MS) };
+        self.producer.poll(Duration::ZERO);
+        self.failed()?;
+        Ok(left == native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR)
     }
 
     /// What keeps this producer from ever delivering all it took, if anything does.
@@ -348,51 +326,6 @@ impl TopicHandle {
     pub fn name(&self) -> &str {
         &self.name
     }
-}
-
-fn parts(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
-    bytes.map_or((ptr::null_mut(), 0), |b| (b.as_ptr().cast_mut().cast(), b.len()))
-}
-
-fn message(record: &Record<'_>) -> native::rd_kafka_message_t {
-    let ((key, key_len), (payload, len)) = (parts(record.key), parts(record.value));
-    native::rd_kafka_message_t {
-        err: native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR,
-        rkt: ptr::null_mut(),
-        partition: record.partition,
-        payload,
-        len,
-        key,
-        key_len,
-        offset: 0,
-        _private: ptr::null_mut(),
-    }
-}
-
-/// The record as a list of arguments, which unlike a message has a place for the time.
-fn arguments(
-    topic: &TopicHandle,
-    record: &Record<'_>,
-    timestamp_ms: i64,
-) -> [native::rd_kafka_vu_t; 6] {
-    use native::rd_kafka_vtype_t::{
-        RD_KAFKA_VTYPE_KEY, RD_KAFKA_VTYPE_MSGFLAGS, RD_KAFKA_VTYPE_PARTITION, RD_KAFKA_VTYPE_RKT,
-        RD_KAFKA_VTYPE_TIMESTAMP, RD_KAFKA_VTYPE_VALUE,
-    };
-    use native::{rd_kafka_vu_s__bindgen_ty_1 as Value, rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1};
-    let mem = |bytes| {
-        let (ptr, size) = parts(bytes);
-        Value { mem: rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr, size } }
-    };
-    [
-        (RD_KAFKA_VTYPE_RKT, Value { rkt: topic.topic }),
-        (RD_KAFKA_VTYPE_PARTITION, Value { i32_: record.partition }),
-        (RD_KAFKA_VTYPE_MSGFLAGS, Value { i: native::RD_KAFKA_MSG_F_COPY }),
-        (RD_KAFKA_VTYPE_KEY, mem(record.key)),
-        (RD_KAFKA_VTYPE_VALUE, mem(record.value)),
-        (RD_KAFKA_VTYPE_TIMESTAMP, Value { i64_: timestamp_ms }),
-    ]
-    .map(|(vtype, u)| native::rd_kafka_vu_t { vtype, u })
 }
 
 #[cfg(test)]

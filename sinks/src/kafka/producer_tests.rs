@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::Headers;
+use rdkafka::message::{Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use tideflow_core::Secret;
 use tideflow_core::kafka::testing::{SecureBroker, TestBroker, unique_name};

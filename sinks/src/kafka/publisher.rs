@@ -1,7 +1,6 @@
 //! The thread that publishes: one a worker, with one producer for all of the worker's Kafka sinks.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use tideflow_core::kafka::{KafkaConfig, KafkaError};
 use tideflow_core::prometheus::{Histogram, IntCounter};
 use tideflow_core::timely::scheduling::SyncActivator;
-use tideflow_core::{BuildError, Epoch, Failure, OperatorName};
+use tideflow_core::{BuildError, Epoch, ErrorKind, Failure, OperatorName};
 
 use super::arena::Arena;
 use super::producer::{RawProducer, TopicHandle};
@@ -49,18 +48,18 @@ impl Outlet {
     }
 }
 
-/// A worker's publishers: one for each cluster that its sinks write to.
+/// A worker's publishers: one for each way its sinks reach a cluster.
 #[derive(Default)]
-pub(super) struct Publishers(RefCell<HashMap<String, Rc<Publisher>>>);
+pub(super) struct Publishers(RefCell<Vec<(KafkaConfig, Rc<Publisher>)>>);
 
 impl Publishers {
-    /// The publisher for this cluster, started when it is the first sink's.
+    /// The publisher for sinks of this configuration, started by the first of them.
     pub fn of(&self, kafka: &KafkaConfig, failure: &Failure) -> Result<Rc<Publisher>, KafkaError> {
-        if let Some(found) = self.0.borrow().get(&kafka.brokers) {
+        if let Some((_, found)) = self.0.borrow().iter().find(|(config, _)| config == kafka) {
             return Ok(found.clone());
         }
         let made = Rc::new(Publisher::start(kafka, failure.clone())?);
-        self.0.borrow_mut().insert(kafka.brokers.clone(), made.clone());
+        self.0.borrow_mut().push((kafka.clone(), made.clone()));
         Ok(made)
     }
 }
@@ -71,7 +70,7 @@ pub(super) struct Publisher {
     work: Sender<Ready>,
 }
 
-/// Epochs of one sink that are published with one flush at most: the group commit of a backlog.
+/// Epochs, of all the sinks, that are published with one flush at most: the group commit of a backlog.
 const GROUP_MAX: usize = 64;
 
 impl Publisher {
@@ -84,7 +83,8 @@ impl Publisher {
         name.spawn(move || {
             if let Err(error) = publish(&own, &ready, &failure) {
                 let operator = name.as_str().to_string();
-                failure.set(BuildError { operator, kind: error.kind(), source: Box::new(error) });
+                let kind = ErrorKind::Fatal; // it did start
+                failure.set(BuildError { operator, kind, source: Box::new(error) });
             }
         });
         Ok(Publisher { producer, work })

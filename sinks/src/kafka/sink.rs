@@ -6,10 +6,18 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tideflow_core::kafka::{KafkaConfig, KafkaError};
-use tideflow_core::{BuildError, Check, Epoch, Rejected, Sink, SinkSpec, SinkStart};
+use tideflow_core::timely::dataflow::StreamVec;
+use tideflow_core::timely::dataflow::channels::pact::{Exchange, Pipeline};
+use tideflow_core::timely::dataflow::operators::generic::Operator;
+use tideflow_core::{
+    BuildError, Check, DeadLetters, Epoch, Outlet as Place, Rejected, Sink, SinkSpec, SinkStart,
+    Update,
+};
 
 use super::arena::Arena;
+use super::dead_letters::DeadLetterTopic;
 use super::publisher::{Outlet, Publisher, Publishers};
+use super::shards::{Parcel, Shards};
 
 /// A topic to write to.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -40,7 +48,8 @@ pub trait KeyedRecord: Serialize {
 /// Appends a record to an epoch's arena.
 pub(crate) type Encode<D> = fn(&D, &mut Arena);
 
-/// A topic that a stream is published to: each epoch once it is complete, at least once.
+/// A topic that a stream is published to: each epoch once it is complete; exactly once in a job that has
+/// [`Shards`], else at least once.
 ///
 /// Records of one key keep their order. The number of partitions is read at the start: a topic that
 /// grows while the graph runs gets records in its new partitions from the next start on.
@@ -48,6 +57,7 @@ pub struct KafkaSink<D> {
     kafka: KafkaConfig,
     config: KafkaSinkConfig,
     encode: Encode<D>,
+    dead_letters: bool,
 }
 
 impl<D> KafkaSink<D> {
@@ -57,7 +67,21 @@ impl<D> KafkaSink<D> {
         D: KeyedRecord,
     {
         let encode: Encode<D> = |record, arena| arena.json(record.key(), record);
-        KafkaSink { kafka: kafka.clone(), config: config.clone(), encode }
+        KafkaSink::of(kafka, config, encode)
+    }
+
+    fn of(kafka: &KafkaConfig, config: &KafkaSinkConfig, encode: Encode<D>) -> Self {
+        KafkaSink { kafka: kafka.clone(), config: config.clone(), encode, dead_letters: false }
+    }
+}
+
+impl<K: AsRef<[u8]>, V: Serialize> KafkaSink<Update<K, V>> {
+    /// A changelog: a key's value as JSON, or a tombstone when it has none any more. Compacted, the topic
+    /// is what holds now; reading it from its beginning gives the same.
+    pub fn changelog(kafka: &KafkaConfig, config: &KafkaSinkConfig) -> Self {
+        let encode: Encode<Update<K, V>> =
+            |update, arena| arena.change(update.key.as_ref(), update.value.as_ref());
+        KafkaSink::of(kafka, config, encode)
     }
 }
 
@@ -66,11 +90,11 @@ impl KafkaSink<Rejected> {
     /// `detail`, `operator`, `topic`, `partition`, `offset`, `timestamp`, behind its own headers.
     pub fn dead_letters(kafka: &KafkaConfig, config: &KafkaSinkConfig) -> Self {
         let encode: Encode<Rejected> = |rejected, arena| arena.dead_letter(rejected);
-        KafkaSink { kafka: kafka.clone(), config: config.clone(), encode }
+        KafkaSink { dead_letters: true, ..KafkaSink::of(kafka, config, encode) }
     }
 }
 
-impl<D: 'static> SinkSpec<D> for KafkaSink<D> {
+impl<D: Clone + 'static> SinkSpec<D> for KafkaSink<D> {
     type Sink = KafkaWriter<D>;
 
     fn about(&self) -> String {
@@ -82,13 +106,14 @@ impl<D: 'static> SinkSpec<D> for KafkaSink<D> {
         kafka.topic_checks(&config.topic, config.partitions).into()
     }
 
+    fn dead_letters(&self) -> Option<Box<dyn DeadLetters>> {
+        let topic = || DeadLetterTopic::new(&self.kafka, &self.config.topic);
+        self.dead_letters.then(|| Box::new(topic()) as Box<dyn DeadLetters>)
+    }
+
     fn start(self, start: SinkStart<'_, '_>) -> Result<KafkaWriter<D>, BuildError> {
         let name = start.name.as_str();
-        let failed = |e: KafkaError| BuildError {
-            operator: name.to_string(),
-            kind: e.kind(),
-            source: Box::new(e),
-        };
+        let failed = |error| failed(name, error);
         let job = start.flow.job();
         let publishers = start.flow.local(|| Ok::<_, KafkaError>(Publishers::default()));
         let publisher = publishers.and_then(|p| p.of(&self.kafka, &job.failure)).map_err(failed)?;
@@ -103,9 +128,62 @@ impl<D: 'static> SinkSpec<D> for KafkaSink<D> {
         let encode = self.encode;
         Ok(KafkaWriter { publisher, outlet, encode, partitions, open: BTreeMap::new() })
     }
+
+    fn connect<'s>(
+        self,
+        place: Place<'s>,
+        stream: StreamVec<'s, Epoch, D>,
+    ) -> Result<(), BuildError> {
+        match place.flow().found::<Shards>() {
+            Some(shards) => self.connect_to_shards(&shards, place, stream),
+            None => place.gate(stream, Pipeline, |start| self.start(start)),
+        }
+    }
 }
 
-/// A [`KafkaSink`] as it runs on one worker.
+impl<D: Clone + 'static> KafkaSink<D> {
+    /// Encodes the records where they are, and sends them to the owners of their shards.
+    fn connect_to_shards<'s>(
+        self,
+        shards: &Shards,
+        place: Place<'s>,
+        stream: StreamVec<'s, Epoch, D>,
+    ) -> Result<(), BuildError> {
+        let KafkaSink { kafka, config, encode, .. } = self;
+        let name = place.name();
+        if kafka != *shards.kafka() {
+            let what =
+                "expected the job's own cluster: what goes to another is not in its transactions";
+            return Err(BuildError::invalid(name.as_str(), what));
+        }
+        let partitions = shards.partitions(&config.topic).map_err(|e| failed(name.as_str(), e))?;
+        let count = shards.count();
+        let operator = format!("{}: records", name.as_str());
+        let parcels = stream.unary(Pipeline, &operator, |_, _| {
+            move |input, output| {
+                name.run(|| {
+                    input.for_each(|capability, items: &mut Vec<D>| {
+                        let mut arena = Arena::new(partitions);
+                        items.drain(..).for_each(|item| encode(&item, &mut arena));
+                        let parcels = arena.split(count).into_iter();
+                        let parcels = parcels.map(|(shard, arena)| Parcel { shard, arena });
+                        output.session(&capability).give_iterator(parcels);
+                    });
+                });
+            }
+        });
+        let owner = Exchange::new(|parcel: &Parcel| u64::from(parcel.shard));
+        place.gate(parcels, owner, |start| {
+            shards.sink(&config.topic, &start).map_err(|error| failed(name.as_str(), error))
+        })
+    }
+}
+
+fn failed(operator: &str, error: KafkaError) -> BuildError {
+    BuildError { operator: operator.to_string(), kind: error.kind(), source: Box::new(error) }
+}
+
+/// A [`KafkaSink`] as it runs on one worker, when nothing says that it is to publish exactly once.
 pub struct KafkaWriter<D> {
     publisher: Rc<Publisher>,
     outlet: Arc<Outlet>,

@@ -1,8 +1,8 @@
 //! A consumer that hands over borrowed messages in batches and never waits.
 //!
-//! The one file with `unsafe` in this crate. rdkafka's own `poll` costs an event and an `Arc` a
-//! message; here a batch is taken from librdkafka's queue with one call, each message is lent to
-//! the caller, and destroyed after.
+//! The `unsafe` of this crate is here and in `consumer/events.rs`. rdkafka's own `poll` costs an
+//! event and an `Arc` a message; here a batch is taken from librdkafka's queue with one call, each
+//! message is lent to the caller, and destroyed after.
 
 use std::ffi::{CStr, CString, c_void};
 use std::os::raw::c_char;
@@ -11,11 +11,11 @@ use std::time::Duration;
 use std::{ptr, slice};
 
 use rdkafka::bindings as native;
-use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use tideflow_core::kafka::{ClientLog, KafkaConfig, KafkaError, Role};
 
+mod events;
 mod failure;
 mod offsets;
 
@@ -127,7 +127,8 @@ impl Wake {
     }
 }
 
-// SAFETY: librdkafka's clients and queues may be used from any thread; `batch` is empty between calls.
+// SAFETY: librdkafka's clients and queues may be used from any thread; `batch` is empty between
+// calls.
 unsafe impl Send for BatchConsumer {}
 
 impl BatchConsumer {
@@ -171,11 +172,6 @@ impl BatchConsumer {
         // What was said before the queues were parted lies in the wrong one.
         made.poll_events(made.messages, &mut |_| {});
         Ok(made)
-    }
-
-    /// The topic it reads.
-    pub fn topic(&self) -> &str {
-        &self.topic
     }
 
     /// Calls `wake` when something has arrived after [`BatchConsumer::poll`] found nothing more,
@@ -244,56 +240,6 @@ impl BatchConsumer {
         Some(Polled::Error { partition: (partition >= 0).then_some(partition), error })
     }
 
-    /// Takes in what librdkafka has said since the last poll; its errors stay in the client's log.
-    fn hear(&self) {
-        self.poll_events(self.events, &mut |_| {});
-    }
-
-    fn poll_events(&self, queue: *mut native::rd_kafka_queue_t, f: &mut impl FnMut(Polled<'_>)) {
-        loop {
-            // SAFETY: the queue is one of ours, both are alive; a null event ends the loop.
-            let event = Event(unsafe { native::rd_kafka_queue_poll(queue, 0) });
-            if event.0.is_null() {
-                return;
-            }
-            // SAFETY: the event is alive until the end of this turn.
-            match unsafe { native::rd_kafka_event_type(event.0) } {
-                native::RD_KAFKA_EVENT_LOG => self.log_event(&event),
-                native::RD_KAFKA_EVENT_ERROR => {
-                    if let Some(error) = self.error_event(&event) {
-                        f(Polled::Error { partition: None, error });
-                    }
-                }
-                // Answers to commits for lag tools, which nobody waits for.
-                _ => {}
-            }
-        }
-    }
-
-    fn log_event(&self, event: &Event) {
-        let (mut topic, mut line, mut level) = (ptr::null(), ptr::null(), 0);
-        // SAFETY: the event is alive and a log event.
-        let found =
-            unsafe { native::rd_kafka_event_log(event.0, &mut topic, &mut line, &mut level) };
-        if found == 0 {
-            // SAFETY: both texts end in 0 and live as long as the event.
-            let (topic, line) = unsafe { (text(topic), text(line)) };
-            self.consumer.context().log(failure::level_of(level), topic.trim(), line.trim());
-        }
-    }
-
-    fn error_event(&self, event: &Event) -> Option<KafkaError> {
-        // SAFETY: the event is alive and an error event; its text ends in 0 and lives as long.
-        let (code, reason, fatal) = unsafe {
-            (
-                RDKafkaErrorCode::from(native::rd_kafka_event_error(event.0)),
-                text(native::rd_kafka_event_error_string(event.0)),
-                native::rd_kafka_event_error_is_fatal(event.0) != 0,
-            )
-        };
-        self.client_failure(code, reason, fatal)
-    }
-
     /// The offset behind the partition's newest record, as of the last fetch; `None` before the
     /// first. Asks no broker. Open transactions and their markers count.
     pub fn high_watermark(&self, partition: i32) -> Option<i64> {
@@ -341,15 +287,6 @@ struct Batch<'a>(slice::Iter<'a, *mut native::rd_kafka_message_t>);
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
         self.0.by_ref().for_each(|message| drop(Message(*message)));
-    }
-}
-
-struct Event(*mut native::rd_kafka_event_t);
-
-impl Drop for Event {
-    fn drop(&mut self) {
-        // SAFETY: an event taken from the queue is ours; destroying null does nothing.
-        unsafe { native::rd_kafka_event_destroy(self.0) }
     }
 }
 

@@ -3,13 +3,17 @@
 mod consumer;
 mod decode;
 mod flat;
+mod partition;
 mod placement;
+mod positions;
 mod reader;
 mod source;
+mod table;
 
 pub use consumer::{BatchConsumer, MessageRef, Polled, StartOffset};
 pub use decode::decode_json;
 pub use flat::{Decimal, FlatField, FlatObject, FlatRecord, Token};
 pub use placement::placement;
 pub use reader::KafkaReader;
-pub use source::{KafkaSource, KafkaSourceConfig, Start, Until};
+pub use source::{KafkaSource, KafkaSourceConfig, Lost, Start, Until};
+pub use table::KafkaTableConfig;

@@ -57,5 +57,6 @@ mod tests {
         assert_eq!(placement("readings", 8, 3), GOLDEN);
     }
 
+    /// From another implementation of XXH3 and these rules, in Python.
     const GOLDEN: [usize; 8] = [2, 0, 1, 0, 1, 2, 0, 2];
 }

@@ -5,17 +5,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tideflow_core::kafka::{KafkaConfig, KafkaError};
-use tideflow_core::prometheus::Gauge;
 use tideflow_core::timely::ExchangeData;
 use tideflow_core::{
-    Batch, Event, EventTime, Failure, Job, Origin, Part, PartState, Reason, Rejected, Source,
-    SourceStart,
+    Batch, BuildError, Epoch, ErrorKind, Event, EventTime, Failure, Job, Origin, Part, PartState,
+    Reason, Rejected, ResumePart, Source, SourceStart,
 };
 
 use super::consumer::{BatchConsumer, MessageRef, Polled, StartOffset};
+use super::partition::{Partition, hold_back, hold_back_replay, replayed};
 use super::placement::placement;
+use super::positions::positions;
 use super::source::{Decoded, Decoder, KafkaSourceConfig, Until, failed, ms};
-use crate::Watermark;
 
 /// A [`super::KafkaSource`] as it runs on one worker.
 pub struct KafkaReader<D> {
@@ -25,7 +25,13 @@ pub struct KafkaReader<D> {
     seen: Arc<AtomicUsize>,
     placed: usize,
     watch: Option<Arc<AtomicBool>>,
+    /// The clock at the last cut, and when offsets were last committed.
+    wall_ms: i64,
+    committed_ms: i64,
 }
+
+/// Between two commits for lag tools, in milliseconds.
+const COMMIT_EVERY_MS: i64 = 5_000;
 
 /// What happens to each message; apart from the consumer, so that it can be lent to its callback.
 struct Fold<D> {
@@ -35,54 +41,12 @@ struct Fold<D> {
     validate: Decoded<D>,
     worker: usize,
     workers: usize,
+    /// The last epoch that is to be replayed, while there is one.
+    replay_to: Option<Epoch>,
     /// By partition number; `None` for those of other workers.
     partitions: Vec<Option<Partition>>,
     failure: Failure,
     job: Job,
-}
-
-struct Partition {
-    next: i64,
-    watermark: Watermark,
-    /// The clock at the first cut after the end was reached, while it is.
-    at_end_since: Option<i64>,
-    at_end: bool,
-    /// Where reading ends, in a run over history.
-    end: Option<i64>,
-    /// Held back, because it is too far ahead of the others.
-    paused: bool,
-    lag: Gauge,
-}
-
-impl Partition {
-    /// Takes note that the record before `next` was read.
-    #[inline]
-    fn read_to(&mut self, next: i64) {
-        self.next = next;
-        self.not_at_end();
-    }
-
-    /// There may be more: it holds time back until it was quiet at its end anew.
-    #[inline]
-    fn not_at_end(&mut self) {
-        (self.at_end, self.at_end_since) = (false, None);
-    }
-
-    fn ended(&self) -> bool {
-        self.end.is_some_and(|end| self.next >= end)
-    }
-
-    fn state(&mut self, wall_ms: i64, idle_after: Duration) -> PartState {
-        if self.ended() {
-            return PartState::Ended;
-        }
-        if !self.at_end {
-            return PartState::Active;
-        }
-        let since = *self.at_end_since.get_or_insert(wall_ms);
-        let quiet = i64::try_from(idle_after.as_millis()).unwrap_or(i64::MAX);
-        if wall_ms - since >= quiet { PartState::Idle } else { PartState::Active }
-    }
 }
 
 impl<D: Event + ExchangeData + Clone> KafkaReader<D> {
@@ -93,7 +57,7 @@ impl<D: Event + ExchangeData + Clone> KafkaReader<D> {
         validate: Decoded<D>,
         start: SourceStart,
     ) -> Result<Self, KafkaError> {
-        let SourceStart { name, worker, workers, job, waker } = start;
+        let SourceStart { name, worker, workers, job, resume, waker } = start;
         let count = kafka.partitions(&config.topic)?;
         let mut consumer =
             BatchConsumer::new(&kafka, &config.topic, &config.group, config.queue_kb)?;
@@ -101,13 +65,12 @@ impl<D: Event + ExchangeData + Clone> KafkaReader<D> {
             let _ = waker.activate(); // fails when the worker has ended, which needs no waking
         }));
         let own = own_partitions(&config.topic, 0..count, worker, workers);
-        let at = |what: StartOffset| own.iter().map(|p| (*p, what)).collect::<Vec<_>>();
-        let from = consumer.resolve(&at(config.start.into()))?;
+        let from = positions(&consumer, &config, &own, name.as_str(), &resume)?;
         let ends = match config.until {
             Until::Never => vec![None; own.len()],
             Until::End => {
-                let ends = consumer.resolve(&at(StartOffset::Latest))?;
-                ends.into_iter().map(|(_, end)| Some(end)).collect()
+                let asked: Vec<_> = own.iter().map(|p| (*p, StartOffset::Latest)).collect();
+                consumer.resolve(&asked)?.into_iter().map(|(_, end)| Some(end)).collect()
             }
         };
         let mut fold = Fold {
@@ -116,15 +79,20 @@ impl<D: Event + ExchangeData + Clone> KafkaReader<D> {
             validate,
             worker,
             workers,
+            replay_to: None,
             partitions: Vec::new(),
             failure: job.failure.clone(),
             job,
             config,
         };
-        for ((partition, next), end) in from.iter().zip(ends) {
-            fold.add(*partition, *next, end);
+        let mut positions = Vec::new();
+        for ((partition, next, known), end) in from.into_iter().zip(ends) {
+            fold.add(partition, next, end, known);
+            positions.push((partition, next));
         }
-        consumer.assign(&from)?;
+        consumer.assign(&positions)?;
+        let last = resume.last();
+        fold.replay_to = Some(last).filter(|last| replayed(&fold.partitions, *last) < *last);
         let seen = Arc::new(AtomicUsize::new(count));
         let watch = (fold.config.until == Until::Never).then(|| {
             let stop = Arc::new(AtomicBool::new(false));
@@ -132,12 +100,13 @@ impl<D: Event + ExchangeData + Clone> KafkaReader<D> {
             let (seen, stopped, failure) = (seen.clone(), stop.clone(), fold.failure.clone());
             name.spawn(move || {
                 if let Some(error) = look_for_partitions(&kafka, &topic, every, &seen, &stopped) {
-                    failure.set(failed(name.as_str(), error));
+                    failure.set(halted(name.as_str(), error));
                 }
             });
             stop
         });
-        Ok(KafkaReader { consumer, fold, seen, placed: count, watch })
+        let (wall_ms, committed_ms) = (0, 0);
+        Ok(KafkaReader { consumer, fold, seen, placed: count, watch, wall_ms, committed_ms })
     }
 
     /// Takes on its share of partitions that have appeared, from their beginning.
@@ -150,7 +119,7 @@ impl<D: Event + ExchangeData + Clone> KafkaReader<D> {
         let new = own_partitions(&fold.config.topic, self.placed..count, fold.worker, fold.workers);
         self.placed = count;
         let from: Vec<_> = new.into_iter().map(|p| (p, 0)).collect();
-        from.iter().for_each(|(p, next)| fold.add(*p, *next, None));
+        from.iter().for_each(|(p, next)| fold.add(*p, *next, None, None));
         if !from.is_empty() {
             tracing::info!(topic = fold.config.topic, partitions = ?from, "new partitions");
             if let Err(error) = self.consumer.incremental_assign(&from) {
@@ -165,37 +134,48 @@ impl<D: Event> KafkaReader<D> {
     /// broker has told its end again.
     fn doubt_ends(&mut self) {
         let fold = &mut self.fold;
-        fold.partitions.iter_mut().flatten().for_each(Partition::not_at_end);
-        let numbered = fold.partitions.iter().enumerate();
+        fold.partitions.iter_mut().flatten().for_each(Partition::doubt_end);
         // A paused one will tell its end when it goes on.
-        let reading = numbered.filter_map(|(n, p)| Some((n, p.as_ref().filter(|p| !p.paused)?)));
-        let reading: Vec<_> = reading.map(|(n, p)| (n as i32, p.next)).collect();
+        let reading = fold.positions(false);
         if !reading.is_empty()
             && let Err(error) = self.consumer.ask_for_ends(&reading)
         {
             fold.fail(error);
         }
     }
-}
 
-/// Which own partitions to hold back and which to let go, now that the graph is at `watermark`.
-fn hold_back(
-    partitions: &mut [Option<Partition>],
-    watermark: EventTime,
-    max_ahead: Duration,
-) -> (Vec<i32>, Vec<(i32, i64)>) {
-    let (mut pause, mut resume) = (Vec::new(), Vec::new());
-    for (number, partition) in partitions.iter_mut().enumerate() {
-        let Some(p) = partition else { continue };
-        // Let go only at half the distance: a pause throws away what was fetched ahead.
-        let limit = if p.paused { max_ahead / 2 } else { max_ahead };
-        let ahead = p.watermark.value() > watermark.plus(limit);
-        if ahead != p.paused {
-            p.paused = ahead;
-            if ahead { pause.push(number as i32) } else { resume.push((number as i32, p.next)) }
+    /// Holds partitions back while epochs are replayed; when all are, goes on with every one where it is.
+    fn pace_replay(&mut self, to: Epoch) {
+        let fold = &mut self.fold;
+        if replayed(&fold.partitions, to) < to {
+            let (pause, resume) =
+                hold_back_replay(&mut fold.partitions, to, fold.job.epochs.inflight_max);
+            return self.hold(&pause, &resume);
+        }
+        fold.replay_to = None;
+        let paused = fold.positions(true);
+        // What came of the others from beyond the last epoch was left out.
+        self.doubt_ends();
+        self.fold.partitions.iter_mut().flatten().for_each(|p| p.paused = false);
+        self.hold(&[], &paused);
+    }
+
+    fn hold(&mut self, pause: &[i32], resume: &[(i32, i64)]) {
+        if pause.is_empty() && resume.is_empty() {
+            return;
+        }
+        tracing::debug!(?pause, ?resume, "partitions held back and let go");
+        let held = if pause.is_empty() { Ok(()) } else { self.consumer.pause(pause) };
+        let let_go = if resume.is_empty() { Ok(()) } else { self.consumer.resume(resume) };
+        if let Err(error) = held.and(let_go) {
+            self.fold.fail(error);
         }
     }
-    (pause, resume)
+}
+
+/// An error after a good start: whatever it is, the configuration was not refused.
+fn halted(operator: &str, error: KafkaError) -> BuildError {
+    BuildError { kind: ErrorKind::Fatal, ..failed(operator, error) }
 }
 
 impl<D> Drop for KafkaReader<D> {
@@ -260,10 +240,18 @@ impl<D: Event + ExchangeData + Clone> Source for KafkaReader<D> {
         if self.consumer.lost_connection() {
             self.doubt_ends();
         }
+        if let Some(to) = self.fold.replay_to {
+            self.pace_replay(to);
+        }
         found == Batch::<D>::RECORDS
     }
 
+    fn replayed(&self) -> Epoch {
+        self.fold.replay_to.map_or(Epoch::MAX, |to| replayed(&self.fold.partitions, to))
+    }
+
     fn cut(&mut self, wall_ms: i64, parts: &mut Vec<Part>) {
+        self.wall_ms = wall_ms;
         self.take_new_partitions();
         let idle_after = ms(self.fold.config.idle_after_ms);
         for (number, partition) in self.fold.partitions.iter_mut().enumerate() {
@@ -273,50 +261,59 @@ impl<D: Event + ExchangeData + Clone> Source for KafkaReader<D> {
             parts.push(Part {
                 source: self.fold.name.to_string(),
                 partition: number,
+                from: p.first_offset.take(),
                 next: p.next,
                 watermark: p.watermark.value(),
-                state: p.state(wall_ms, idle_after),
+                state: match p.state(wall_ms, idle_after, self.consumer.high_watermark(number)) {
+                    PartState::Active if !D::TIMED => PartState::Idle,
+                    state => state,
+                },
             });
         }
     }
 
+    fn published(&mut self, parts: &[Part]) {
+        if self.wall_ms - self.committed_ms >= COMMIT_EVERY_MS {
+            self.committed_ms = self.wall_ms;
+            let offsets: Vec<_> = parts.iter().map(|p| (p.partition, p.next)).collect();
+            self.consumer.commit_for_lag_tools(&offsets);
+        }
+    }
+
     fn advanced(&mut self, watermark: EventTime) {
-        if watermark == EventTime::MIN {
-            return; // nobody is ahead of nothing
-        }
-        let max_ahead = ms(self.fold.config.max_ahead_ms);
-        let (pause, resume) = hold_back(&mut self.fold.partitions, watermark, max_ahead);
-        if pause.is_empty() && resume.is_empty() {
-            return;
-        }
-        tracing::debug!(?pause, ?resume, "partitions held back and let go");
-        let held = if pause.is_empty() { Ok(()) } else { self.consumer.pause(&pause) };
-        let let_go = if resume.is_empty() { Ok(()) } else { self.consumer.resume(&resume) };
-        if let Err(error) = held.and(let_go) {
-            self.fold.fail(error);
+        // A replay reads what was read, however far ahead that was.
+        if self.fold.replay_to.is_none() {
+            let max_ahead = ms(self.fold.config.max_ahead_ms);
+            let (pause, resume) = hold_back(&mut self.fold.partitions, watermark, max_ahead);
+            self.hold(&pause, &resume);
         }
     }
 }
 
 impl<D: Event> Fold<D> {
     fn fail(&self, error: KafkaError) {
-        self.failure.set(failed(self.name, error));
+        self.failure.set(halted(self.name, error));
     }
 
-    fn add(&mut self, partition: i32, next: i64, end: Option<i64>) {
+    /// Where the partitions stand that are held back, or those that are not.
+    fn positions(&self, paused: bool) -> Vec<(i32, i64)> {
+        let numbered = self.partitions.iter().enumerate();
+        let those = numbered.filter_map(|(n, p)| Some((n, p.as_ref()?)));
+        those.filter(|(_, p)| p.paused == paused).map(|(n, p)| (n as i32, p.next)).collect()
+    }
+
+    fn add(&mut self, partition: i32, next: i64, end: Option<i64>, known: Option<ResumePart>) {
         let index = partition as usize;
         if self.partitions.len() <= index {
             self.partitions.resize_with(index + 1, || None);
         }
         let labels = [self.name, &partition.to_string()];
-        self.partitions[index] = Some(Partition {
-            next,
-            watermark: Watermark::new(ms(self.config.out_of_orderness_ms)),
-            at_end_since: None,
-            at_end: false,
-            end,
-            paused: false,
-            lag: self.job.metrics.consumer_lag.with_label_values(&labels),
+        let lag = self.job.metrics.consumer_lag.with_label_values(&labels);
+        let bound = ms(self.config.out_of_orderness_ms);
+        let new = Partition::new(next, end, bound, lag);
+        self.partitions[index] = Some(match known {
+            Some(part) => new.resumed(part),
+            None => new,
         });
     }
 
@@ -325,35 +322,53 @@ impl<D: Event> Fold<D> {
         let Some(Some(partition)) = self.partitions.get_mut(message.partition as usize) else {
             return;
         };
-        if partition.ended() {
+        let replayed = match self.replay_to {
+            None => None,
+            Some(_) => match partition.cuts.epoch_of(message.offset) {
+                None => return, // read again when all partitions are replayed
+                epoch => epoch,
+            },
+        };
+        if !partition.takes(message.offset) {
             return;
         }
-        partition.read_to(message.offset + 1);
-        let payload = message.payload.unwrap_or_default();
-        batch.bytes += payload.len() + message.key.map_or(0, <[u8]>::len);
-        let decoded = (self.decode)(payload).and_then(|record| {
+        if replayed.is_some() {
+            partition.cuts.read_to(partition.next);
+        }
+        batch.bytes += message.payload.map_or(0, <[u8]>::len) + size_of::<D>();
+        let decoded = self.decode.decode(message).and_then(|record| {
             (self.validate)(&record)?;
             Ok(record)
         });
         let (reason, detail) = match decoded {
+            Ok(record) if !D::TIMED => {
+                batch.of(replayed).0.push(record);
+                return;
+            }
             Ok(record) => {
                 let at = record.event_time();
                 match message.timestamp_ms {
-                    Some(sent) if at > EventTime(sent).plus(ms(self.config.max_future_ms)) => {
+                    Some(sent) if at <= EventTime(sent).plus(ms(self.config.max_future_ms)) => {
+                        partition.saw(at);
+                        batch.of(replayed).0.push(record);
+                        return;
+                    }
+                    Some(sent) => {
                         let limit = self.config.max_future_ms;
                         let detail = format!("event time {at} lies over {limit} ms after {sent}");
                         (Reason::FutureTime, detail)
                     }
-                    _ => {
-                        partition.watermark.saw(at);
-                        batch.items.push(record);
-                        return;
+                    None => {
+                        let detail = "no Kafka timestamp to judge the event time by".to_string();
+                        (Reason::NoTimestamp, detail)
                     }
                 }
             }
             Err(error) => (error.reason, error.detail),
         };
-        batch.rejected.push(self.rejected(message, reason, detail));
+        let rejected = self.rejected(message, reason, detail);
+        batch.bytes += rejected.size();
+        batch.of(replayed).1.push(rejected);
     }
 
     #[cold]
@@ -375,64 +390,11 @@ impl<D: Event> Fold<D> {
     }
 
     fn end(&mut self, partition: i32, offset: i64) {
-        if let Some(Some(p)) = self.partitions.get_mut(partition as usize) {
-            p.at_end = true;
-            // Markers of transactions lie behind the last record: nothing of ours is there.
-            if p.end.is_some_and(|end| offset >= end) {
-                p.next = p.next.max(offset);
-            }
+        let Some(Some(p)) = self.partitions.get_mut(partition as usize) else { return };
+        match self.replay_to {
+            None => p.end_at(offset),
+            // What lies behind the last cut was left out: it has not been read to this end.
+            Some(_) => p.cuts.read_to(offset),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(watermark: i64) -> Option<Partition> {
-        let mut seen = Watermark::new(Duration::ZERO);
-        seen.saw(EventTime(watermark));
-        let lag = Gauge::new("lag", "lag").expect("well formed");
-        let (at_end_since, at_end) = (None, false);
-        Some(Partition {
-            next: 0,
-            watermark: seen,
-            at_end_since,
-            at_end,
-            end: None,
-            paused: false,
-            lag,
-        })
-    }
-
-    #[test]
-    fn a_partition_that_runs_ahead_is_held_back_until_the_others_are_near() {
-        let mut partitions = [at(1_000), None, at(9_000)];
-        let mut ask = |watermark| hold_back(&mut partitions, EventTime(watermark), ms(5_000));
-        assert_eq!(ask(1_000), (vec![2], vec![]));
-        assert_eq!(ask(5_000), (vec![], vec![]));
-        assert_eq!(ask(7_000), (vec![], vec![(2, 0)]));
-        assert_eq!(ask(EventTime::MAX.0), (vec![], vec![]));
-    }
-
-    #[test]
-    fn a_partition_is_idle_only_after_it_was_quiet_at_its_end() {
-        let mut p = at(0).expect("made");
-        let mut ask = |read: bool, at_end: bool, wall| {
-            if read {
-                p.read_to(1);
-            }
-            p.at_end |= at_end;
-            p.state(wall, ms(100))
-        };
-        assert_eq!(ask(true, false, 0), PartState::Active);
-        assert_eq!(ask(false, true, 1_000), PartState::Active);
-        assert_eq!(ask(false, false, 1_099), PartState::Active);
-        assert_eq!(ask(false, false, 1_100), PartState::Idle);
-        // Between two cuts it was read to its end again: it was not quiet.
-        assert_eq!(ask(true, true, 1_200), PartState::Active);
-        assert_eq!(ask(false, true, 1_299), PartState::Active);
-        assert_eq!(ask(false, true, 1_300), PartState::Idle);
-        assert_eq!(ask(true, false, 1_400), PartState::Active);
     }
 }

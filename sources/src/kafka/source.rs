@@ -1,16 +1,19 @@
 //! A Kafka topic as a source.
 
 use std::marker::PhantomData;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tideflow_core::kafka::{KafkaConfig, KafkaError};
 use tideflow_core::timely::ExchangeData;
-use tideflow_core::{BuildError, Check, DecodeError, Event, SourceSpec, SourceStart};
+use tideflow_core::{BuildError, Check, DecodeError, Event, SourceSpec, SourceStart, Upsert};
 
-use super::decode::{decode_json, decode_object};
+use super::consumer::MessageRef;
+use super::decode::{decode_json, decode_keyed, decode_object};
 use super::reader::KafkaReader;
+use super::table::KafkaTableConfig;
 use super::{FlatRecord, StartOffset};
 
 /// How a topic is read.
@@ -24,6 +27,10 @@ pub struct KafkaSourceConfig {
     pub partitions: usize,
     /// Where a first start begins: `earliest`, `latest`, or a Kafka timestamp in milliseconds.
     pub start: Start,
+    /// What to do where the offsets to go on at are not there any more: `stop`, or go on with the
+    /// `earliest` that are.
+    #[serde(default)]
+    pub lost: Lost,
     /// Where reading ends: `never`, or `end` for what was there at the start.
     #[serde(default)]
     pub until: Until,
@@ -91,6 +98,17 @@ impl From<Start> for StartOffset {
     }
 }
 
+/// What to do where the offsets to go on at are not there any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lost {
+    /// Nothing: the job does not start.
+    #[default]
+    Stop,
+    /// Go on with the earliest that are there: what is missing is missing in the results.
+    Earliest,
+}
+
 /// Where reading ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -103,8 +121,23 @@ pub enum Until {
     End,
 }
 
-/// Turns a record's bytes into a record.
-pub(crate) type Decoder<D> = fn(&[u8]) -> Result<D, DecodeError>;
+/// Turns what a topic holds into a record.
+pub(crate) enum Decoder<D> {
+    /// Of its value alone; a tombstone is an empty value.
+    Value(fn(&[u8]) -> Result<D, DecodeError>),
+    /// Of its key, its place and its value, too.
+    Record(fn(&MessageRef<'_>) -> Result<D, DecodeError>),
+}
+
+impl<D> Decoder<D> {
+    #[inline]
+    pub(crate) fn decode(&self, message: &MessageRef<'_>) -> Result<D, DecodeError> {
+        match self {
+            Decoder::Value(decode) => decode(message.payload.unwrap_or_default()),
+            Decoder::Record(decode) => decode(message),
+        }
+    }
+}
 
 /// A topic, read by all workers: each partition by one.
 ///
@@ -115,6 +148,8 @@ pub struct KafkaSource<D> {
     config: KafkaSourceConfig,
     decode: Decoder<D>,
     validate: Decoded<D>,
+    /// What is known of a topic that is read as a table.
+    table: Option<KafkaTableConfig>,
     _yields: PhantomData<D>,
 }
 
@@ -128,8 +163,13 @@ impl<D: Event + ExchangeData + Clone> KafkaSource<D> {
         config: &KafkaSourceConfig,
         decode: fn(&[u8]) -> Result<D, DecodeError>,
     ) -> Self {
+        Self::with(kafka, config, Decoder::Value(decode))
+    }
+
+    fn with(kafka: &KafkaConfig, config: &KafkaSourceConfig, decode: Decoder<D>) -> Self {
         let (kafka, config) = (kafka.clone(), config.clone());
-        KafkaSource { kafka, config, decode, validate: |_| Ok(()), _yields: PhantomData }
+        let (validate, _yields): (Decoded<D>, _) = (|_| Ok(()), PhantomData);
+        KafkaSource { kafka, config, decode, validate, table: None, _yields }
     }
 
     /// A topic of JSON values.
@@ -141,7 +181,7 @@ impl<D: Event + ExchangeData + Clone> KafkaSource<D> {
     }
 
     /// A topic of flat JSON objects with known fields: several times faster than [`KafkaSource::json`],
-    /// with the same answers.
+    /// with the same answers, except that an array of the fields is no object.
     pub fn flat_json(kafka: &KafkaConfig, config: &KafkaSourceConfig) -> Self
     where
         D: FlatRecord + DeserializeOwned,
@@ -158,6 +198,21 @@ impl<D: Event + ExchangeData + Clone> KafkaSource<D> {
     }
 }
 
+impl<K, V> KafkaSource<Upsert<K, V>>
+where
+    K: FromStr<Err: std::fmt::Display> + ExchangeData + Clone,
+    V: DeserializeOwned + ExchangeData + Clone,
+{
+    /// A topic that says of each key what its value is: the key as text, the value as a JSON object, a
+    /// tombstone for a key that is gone. Topics that are compacted have this form.
+    ///
+    /// Its records have no time ([`Upsert`]), and need no Kafka timestamp.
+    pub fn keyed_json(kafka: &KafkaConfig, config: &KafkaTableConfig) -> Self {
+        let source = Self::with(kafka, &config.as_source(), Decoder::Record(decode_keyed));
+        KafkaSource { table: Some(config.clone()), ..source }
+    }
+}
+
 impl<D: Event + ExchangeData + Clone> SourceSpec for KafkaSource<D> {
     type Source = KafkaReader<D>;
 
@@ -166,7 +221,12 @@ impl<D: Event + ExchangeData + Clone> SourceSpec for KafkaSource<D> {
     }
 
     fn checks(&self) -> Vec<Check> {
-        self.kafka.topic_checks(&self.config.topic, self.config.partitions).into()
+        let mut checks: Vec<_> =
+            self.kafka.topic_checks(&self.config.topic, self.config.partitions).into();
+        let last = checks.last().expect("there are two");
+        let table = self.table.as_ref();
+        checks.extend(table.and_then(|table| table.compaction_check(&self.kafka, last)));
+        checks
     }
 
     fn start(self, start: SourceStart) -> Result<KafkaReader<D>, BuildError> {

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use super::fault::Fault;
-use super::truth::WINDOW_MS;
 
 /// Most devices a fleet can have: a name has six digits.
 pub const DEVICES_MAX: u32 = 1_000_000;
+
+/// Longest delay of a good reading, ms: the length of the windows in mind.
+const DELAY_MAX_MS: u32 = 60_000;
 
 /// What [`Fleet::new`](super::Fleet::new) makes. The default is the fleet of the demo, healthy:
 /// 2,000 devices, 20,000 readings a second, event time 60 times faster than the clock, 30 s.
@@ -88,7 +90,7 @@ pub enum FleetConfigError {
         field: &'static str,
     },
     /// Readings delayed by more than a window cannot be told from late ones.
-    #[error("`delay_max_ms` is {found}, expected at most {WINDOW_MS}")]
+    #[error("`delay_max_ms` is {found}, expected at most {DELAY_MAX_MS}")]
     Delay {
         /// The configured delay, ms.
         found: u32,
@@ -147,13 +149,6 @@ impl FleetConfig {
         self.duration_s.saturating_mul(u64::from(self.readings_per_s))
     }
 
-    /// Wall-clock time from the start of the run at which a message with this Kafka timestamp is
-    /// due; zero for one before the start.
-    pub fn due(&self, timestamp_ms: i64) -> Duration {
-        let event_ms = timestamp_ms.saturating_sub(self.start_ts_ms).max(0) as u64;
-        Duration::from_millis(event_ms) / self.time_factor
-    }
-
     /// Event time, ms since the Unix epoch, that the run has reached after `elapsed` of wall-clock
     /// time: what to give to [`Fleet::next_before`](super::Fleet::next_before).
     pub fn event_time(&self, elapsed: Duration) -> i64 {
@@ -172,7 +167,7 @@ impl FleetConfig {
                 return Err(FleetConfigError::Zero { field });
             }
         }
-        if i64::from(self.delay_max_ms) > WINDOW_MS {
+        if self.delay_max_ms > DELAY_MAX_MS {
             return Err(FleetConfigError::Delay { found: self.delay_max_ms });
         }
         let mut total = 0.0;

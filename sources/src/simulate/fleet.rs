@@ -5,7 +5,7 @@ use super::fault::Fault;
 use super::machine::{Machine, Memory};
 use super::payload::{self, Malformed};
 use super::random::Random;
-use super::truth::{Kind, Truth, WindowsSeen};
+use super::truth::{Counts, Kind, Truth};
 
 /// The spread of a late reading's age beyond `late_by_ms`.
 const LATE_SPREAD_MS: u32 = 60_000;
@@ -49,7 +49,6 @@ struct Device {
     machine: Machine,
     /// Its faults among those of the truth, which are sorted by device.
     faults: (u32, u32),
-    seen: WindowsSeen,
 }
 
 impl Fleet {
@@ -71,7 +70,7 @@ impl Fleet {
             order: (0..config.devices).collect(),
             sent: 0,
             payload: Vec::with_capacity(160),
-            truth: Truth::new(faults),
+            truth: Truth { counts: Counts::default(), faults },
             config,
         })
     }
@@ -126,7 +125,7 @@ impl Fleet {
         if let Kind::Malformed(how) = kind {
             payload::spoil(&mut self.payload, how, &mut self.random);
         }
-        self.truth.add(kind, ts_ms, self.config.start_ts_ms, &mut device.seen);
+        self.truth.counts.add(kind);
         self.sent += 1;
         Message {
             key: std::str::from_utf8(&device.name).expect("a name is a `d` and digits"),
@@ -202,7 +201,6 @@ impl Device {
             name,
             machine: Machine::new(config.seed, index, config.start_ts_ms),
             faults: (first as u32, end as u32),
-            seen: WindowsSeen::default(),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! [`Fleet`] yields the Kafka messages of a fleet in the order they are sent. The same
 //! [`FleetConfig`] gives the same bytes on every machine: no clock, no thread, no library maths
 //! takes part. What a perfect pipeline would make of the messages is in [`Truth`]: messages by
-//! [`Kind`], windows with their readings, and the [`Fault`]s a model should find.
+//! [`Kind`], and the [`Fault`]s a model should find.
 //!
 //! ```
 //! use tideflow_sources::simulate::{Fleet, FleetConfig, Kind};
@@ -39,4 +39,4 @@ pub use config::{DEVICES_MAX, FleetConfig, FleetConfigError};
 pub use fault::{Fault, FaultKind, Field};
 pub use fleet::{Fleet, Message};
 pub use payload::Malformed;
-pub use truth::{Counts, Kind, Truth, WindowTruth};
+pub use truth::{Counts, Kind, Truth};

@@ -15,11 +15,12 @@ use super::BatchConsumer;
 /// One request for offsets, before it is asked again.
 const QUESTION: Duration = Duration::from_millis(1_000);
 
+/// Between two requests.
+const AGAIN: Duration = Duration::from_millis(20);
+
 /// Where to begin to read a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartOffset {
-    /// At this offset.
-    Offset(i64),
     /// At the oldest record there is.
     Earliest,
     /// Behind the newest record there is.
@@ -30,13 +31,13 @@ pub enum StartOffset {
 }
 
 impl BatchConsumer {
-    /// Turns the start of each partition into an offset, so that where a job began is a fact and not a race with what is
-    /// being written. Each partition once. Waits for the brokers at most `connect_timeout_ms`.
+    /// Turns the start of each partition into an offset, so that where a job began is a fact and
+    /// not a race with what is being written. Each partition once. Waits for the brokers at most
+    /// `connect_timeout_ms`.
     ///
     /// With transactions `Latest` is behind the newest record that can be read.
     pub fn resolve(&self, starts: &[(i32, StartOffset)]) -> Result<Vec<(i32, i64)>, KafkaError> {
         let ends = self.ask(starts, |start| match start {
-            StartOffset::Offset(_) => None,
             StartOffset::Earliest => Some(Offset::Beginning),
             // The end is asked first: a record that comes between the questions is found by time.
             StartOffset::Latest | StartOffset::Timestamp(_) => Some(Offset::End),
@@ -47,7 +48,6 @@ impl BatchConsumer {
         })?;
         let (mut ends, mut times) = (ends.into_iter(), times.into_iter());
         let mut resolve_one = |start| match start {
-            StartOffset::Offset(offset) => Some(offset),
             StartOffset::Earliest | StartOffset::Latest => ends.next().flatten(),
             StartOffset::Timestamp(_) => {
                 let end = ends.next().flatten();
@@ -107,6 +107,7 @@ impl BatchConsumer {
                             let after_ms = after.as_millis() as u64;
                             return Err(KafkaError::Unreachable { brokers, after_ms, last });
                         }
+                        std::thread::park_timeout(AGAIN.min(left));
                     }
                     other => return Err(other),
                 },

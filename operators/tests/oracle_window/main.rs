@@ -1,5 +1,8 @@
 //! Windows against a recomputation from scratch: random histories with late records, cut at random
-//! places, on one to four workers.
+//! places, on one to four workers; and the same when a run goes on where another one was killed.
+
+mod memory;
+mod resume;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +10,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use tideflow_core::{
-    Binding, EpochSettings, Event, EventTime, Flow, Job, RecentBindings, execute, timely,
+    Binding, EpochSettings, Event, EventTime, Flow, Job, LogOnly, RecentBindings, execute, timely,
 };
 use tideflow_operators::{Aggregate, KeyBy, Late, Stats, Tumbling, Window};
 use tideflow_sinks::VecSink;
@@ -72,15 +75,21 @@ fn run(
         flow.sink("late", windowed.late, sinks.1.clone())
     };
     let config = timely::Config::process(workers);
-    execute(config, &job, Box::new(log.clone()), |_| (), graph).expect("the graph runs");
-    let mut once = BTreeMap::new();
-    for (epoch, Window { key, start, value, .. }) in windows.take() {
-        let before = once.insert((key, start.0), (epoch, value));
-        assert_eq!(before, None, "window of {key} at {start} came twice");
+    execute(config, &job, LogOnly::new(log.clone()), |_| (), graph).expect("the graph runs");
+    (Published::of(windows.take(), late.take()), log.kept())
+}
+
+impl Published {
+    fn of(windows: Vec<(u64, Window<u64, Values>)>, late: Vec<(u64, Late<Reading>)>) -> Self {
+        let mut once = BTreeMap::new();
+        for (epoch, Window { key, start, value, .. }) in windows {
+            let before = once.insert((key, start.0), (epoch, value));
+            assert_eq!(before, None, "window of {key} at {start} came twice");
+        }
+        let mut late: Vec<_> = late.into_iter().map(|(e, l)| (e, format!("{l:?}"))).collect();
+        late.sort();
+        Published { windows: once, late }
     }
-    let mut late: Vec<_> = late.take().into_iter().map(|(e, l)| (e, format!("{l:?}"))).collect();
-    late.sort();
-    (Published { windows: once, late }, log.kept())
 }
 
 /// The same from the history and the bindings alone.
@@ -114,7 +123,9 @@ fn recompute(history: &[Vec<Reading>], bindings: &[Binding]) -> Published {
 }
 
 fn histories() -> impl Strategy<Value = Vec<Vec<Reading>>> {
-    let record = (0..12u64, 0..40i64, 0..200i64, -50.0..50.0f64);
+    // Few devices with many readings each, or so many that key groups hold several.
+    let device = prop_oneof![0..12u64, 0..4_000u64];
+    let record = (device, 0..40i64, 0..200i64, -50.0..50.0f64);
     let partition = prop::collection::vec(record, 0..400).prop_map(|steps| {
         let mut now = 1_000;
         let reading = |(device, step, back, value)| {
@@ -124,6 +135,19 @@ fn histories() -> impl Strategy<Value = Vec<Vec<Reading>>> {
         steps.into_iter().map(reading).collect::<Vec<_>>()
     });
     prop::collection::vec(partition, 1..5)
+}
+
+/// The order of a history's records, given by one number each: a record lies behind an earlier one
+/// by `bound_ms` of event time at most.
+fn reordered(history: &[Vec<Reading>], delays: &[i64], bound_ms: i64) -> Vec<Vec<Reading>> {
+    let mut delays = delays.iter().cycle().map(|delay| delay % (bound_ms + 1));
+    let mut order = |records: &Vec<Reading>| {
+        let delayed = records.iter().map(|r| (r.ts + delays.next().unwrap_or(0), r.clone()));
+        let mut delayed: Vec<_> = delayed.collect();
+        delayed.sort_by_key(|(arrives, _)| *arrives);
+        delayed.into_iter().map(|(_, record)| record).collect()
+    };
+    history.iter().map(&mut order).collect()
 }
 
 proptest! {
@@ -154,6 +178,25 @@ proptest! {
         for workers in 2..5 {
             prop_assert_eq!(&of(workers), &one, "{} workers", workers);
         }
+    }
+
+    #[test]
+    fn oracle_any_order_within_the_bound_gives_the_same_windows_and_nothing_late(
+        history in histories(),
+        delays in prop::collection::vec(0..1_000i64, 1_700),
+        bound_ms in 0..250i64,
+        workers in 1..5usize,
+        chunk in 1..50usize,
+        epoch_bytes in 200..8_000usize,
+    ) {
+        let of = |history: &[Vec<Reading>]| {
+            let (published, _) = run(history, bound_ms as u64, workers, chunk, epoch_bytes);
+            assert_eq!(published.late, []);
+            published.windows.into_iter().map(|(k, (_, v))| (k, v)).collect::<Vec<_>>()
+        };
+        let in_order = of(&reordered(&history, &[0], bound_ms));
+        let shuffled = of(&reordered(&history, &delays, bound_ms));
+        prop_assert_eq!(shuffled, in_order);
     }
 }
 

@@ -1,0 +1,192 @@
+//! How long a job is away that is killed and started again at once: from the start of the process to its
+//! first new committed result, and where the time goes. `recovery BROKERS [DEVICES]`.
+//!
+//! The job is the workload `latency` of `tideflow-peer`, beside this program: a running mean for each
+//! device, one result a reading.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::{self, park_timeout};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use tideflow::core::kafka::{KafkaConfig, NewTopic, create_topics};
+use tideflow::sinks::kafka::{RawProducer, Record, partition_for};
+use tideflow::sources::kafka::{BatchConsumer, Polled, StartOffset};
+
+const PARTITIONS: usize = 4;
+/// Kills, each followed by a start.
+const KILLS: usize = 10;
+/// Readings a second.
+const RATE: u64 = 20_000;
+/// What a job has to itself between a start and the next kill: a snapshot is taken every ten seconds.
+const LIFE: Duration = Duration::from_secs(14);
+/// Longest wait for something that comes.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What a start says, in order.
+const STEPS: [&str; 3] = ["taking over", "taken over", "first results published"];
+
+/// Sends readings of one device after the other, at the rate, until it is told to stop.
+fn feed(kafka: &KafkaConfig, topic: &str, devices: u64, over: &AtomicBool) -> Result<()> {
+    let producer = Arc::new(RawProducer::new(kafka)?);
+    let handle = producer.topic(topic)?;
+    let (mut sent, since) = (0, Instant::now());
+    while !over.load(Ordering::Acquire) {
+        let due = (since.elapsed().as_secs_f64() * RATE as f64) as u64;
+        let readings = (sent..due).map(|seq| {
+            let device = format!("d{:06}", seq % devices);
+            let value = format!(
+                "{{\"device\":\"{device}\",\"ts\":1700000000000,\"seq\":{seq},\"temperature\":21.5}}"
+            );
+            (device, value)
+        });
+        let readings: Vec<_> = readings.collect();
+        let records = readings.iter().map(|(device, value)| Record {
+            partition: partition_for(device.as_bytes(), PARTITIONS),
+            key: Some(device.as_bytes()),
+            value: Some(value.as_bytes()),
+        });
+        producer.produce_batch(&handle, records, || over.load(Ordering::Acquire))?;
+        sent = due;
+        park_timeout(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// The job as a process, and when it said what. Killed when dropped.
+struct Running {
+    child: Child,
+    since: Instant,
+    lines: Receiver<(Instant, String)>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Running {
+    fn start(program: &Path, brokers: &str, topics: [&str; 2], state: &Path) -> Result<Running> {
+        let since = Instant::now();
+        let mut child = Command::new(program)
+            .args(["latency", brokers, topics[0], topics[1], "exactly_once", "1", topics[1]])
+            .env("PEER_STATE_DIR", state)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("starting {}", program.display()))?;
+        let said = BufReader::new(child.stderr.take().context("it is piped")?);
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in said.lines().map_while(Result::ok) {
+                let _ = sender.send((Instant::now(), line));
+            }
+        });
+        Ok(Running { child, since, lines })
+    }
+
+    /// Milliseconds from the start until it said this.
+    fn said(&self, text: &str) -> Result<f64> {
+        loop {
+            let (at, line) = self.lines.recv_timeout(PATIENCE).context(format!("no `{text}`"))?;
+            if line.contains(text) {
+                return Ok((at - self.since).as_secs_f64() * 1e3);
+            }
+        }
+    }
+}
+
+/// Waits for a committed record.
+fn next_record(consumer: &mut BatchConsumer) -> Result<Instant> {
+    let since = Instant::now();
+    loop {
+        let mut found = None;
+        let _ = consumer.poll(1_000, |polled| {
+            if let Polled::Message(_) = polled {
+                found.get_or_insert_with(Instant::now);
+            }
+        });
+        if let Some(at) = found {
+            return Ok(at);
+        }
+        ensure!(since.elapsed() < PATIENCE, "no committed record");
+        park_timeout(Duration::from_millis(1));
+    }
+}
+
+/// Reads whatever has come for so long.
+fn drain(consumer: &mut BatchConsumer, time: Duration) {
+    let since = Instant::now();
+    while since.elapsed() < time {
+        if consumer.poll(1_000, |_| ()) == 0 {
+            park_timeout(Duration::from_millis(1));
+        }
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let brokers = args.first().context("expected BROKERS [DEVICES]")?;
+    let devices = args.get(1).map_or(Ok(100_000), |n| n.parse()).context("DEVICES: a number")?;
+    let kafka = KafkaConfig::plaintext(brokers);
+    let id = std::process::id();
+    let (input, output) = (format!("recovery-in-{id}"), format!("recovery-out-{id}"));
+    let topics = [&input, &output].map(|name| NewTopic::new(name, PARTITIONS));
+    create_topics(&kafka, &topics)?;
+    let state = tempfile::tempdir()?;
+    let program: PathBuf = std::env::current_exe()?.with_file_name("tideflow-peer");
+    let start = || Running::start(&program, brokers, [&input, &output], state.path());
+
+    let over = Arc::new(AtomicBool::new(false));
+    let feeder = {
+        let (kafka, input, over) = (kafka.clone(), input.clone(), over.clone());
+        thread::spawn(move || feed(&kafka, &input, devices, &over))
+    };
+    let mut consumer = BatchConsumer::new(&kafka, &output, "recovery", 65_536)?;
+    let all = 0..PARTITIONS as i32;
+    let latest: Vec<_> = all.map(|p| (p, StartOffset::Latest)).collect();
+    consumer.assign(&consumer.resolve(&latest)?)?;
+
+    let mut running = start()?;
+    running.said(STEPS[2])?;
+    let mut rows = Vec::new();
+    for _ in 0..KILLS {
+        drain(&mut consumer, LIFE);
+        drop(running);
+        // What it had committed is not new.
+        drain(&mut consumer, Duration::from_millis(20));
+        running = start()?;
+        let [taking, taken] = [running.said(STEPS[0])?, running.said(STEPS[1])?];
+        let first = next_record(&mut consumer)?;
+        rows.push([taking, taken, (first - running.since).as_secs_f64() * 1e3]);
+    }
+    over.store(true, Ordering::Release);
+    drop(running);
+    feeder.join().expect("it does not panic")?;
+
+    let of = |step: usize| rows.iter().map(|row| row[step]).collect::<Vec<_>>();
+    let between = |from: usize, to: usize| rows.iter().map(|row| row[to] - row[from]).collect();
+    println!("| step | median ms | longest ms |");
+    println!("|---|---|---|");
+    for (step, times) in [
+        ("process and topics, until a generation is taken", of(0)),
+        ("fencing, progress, bindings", between(0, 1)),
+        ("state, replay, first commit", between(1, 2)),
+        ("**in all**", of(2)),
+    ] {
+        let longest = times.iter().copied().fold(0.0, f64::max);
+        println!("| {step} | {:.0} | {longest:.0} |", median(times));
+    }
+    Ok(())
+}

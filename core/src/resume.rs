@@ -1,0 +1,150 @@
+//! Where a job goes on: the last snapshot, and the epochs recorded since, which are replayed.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Binding, Bound, Epoch, EventTime, Part};
+
+/// Where a job stood after an epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The watermark of the whole graph.
+    pub watermark: EventTime,
+    /// Every partition.
+    pub parts: Vec<Part>,
+}
+
+/// Where a job goes on; a first start goes on from nothing.
+///
+/// State is that of the snapshot. The epochs recorded since are decided: they are replayed with the cuts,
+/// the watermarks and the clock that their bindings say. Then come new ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resume {
+    /// The snapshot's place; none: state is empty, and the first epoch is 1.
+    pub snapshot: Option<Standing>,
+    /// What was recorded since, in order, without a gap.
+    pub recorded: Vec<Binding>,
+}
+
+impl Resume {
+    /// The epoch that state is of; 0 for a first start.
+    pub fn state_of(&self) -> Epoch {
+        self.snapshot.as_ref().map_or(0, |s| s.epoch)
+    }
+
+    /// The watermark after that epoch.
+    pub fn state_watermark(&self) -> EventTime {
+        self.snapshot.as_ref().map_or(EventTime::MIN, |s| s.watermark)
+    }
+
+    /// The last epoch that is decided.
+    pub fn last(&self) -> Epoch {
+        self.recorded.last().map_or(self.state_of(), |b| b.epoch)
+    }
+
+    /// The watermark after that epoch.
+    pub fn watermark(&self) -> EventTime {
+        self.recorded.last().map_or(self.state_watermark(), |b| b.watermark)
+    }
+
+    /// Whether the job's input has come to its end, and time with it: there will be no more epochs.
+    pub fn ended(&self) -> bool {
+        self.watermark() == EventTime::MAX
+    }
+
+    /// What every worker is told again. No epoch comes after those of a job whose input has come to its end: so
+    /// the last of them has the snapshot that its first run was killed before, where snapshots are taken.
+    pub(crate) fn told_again(&self, snapshots: bool) -> impl Iterator<Item = (Bound, &Binding)> {
+        let last = (snapshots && self.ended()).then(|| self.last());
+        self.recorded.iter().map(move |b| (b.bound(last == Some(b.epoch)), b))
+    }
+
+    /// Where a source's partitions go on, by their numbers: those that are known.
+    pub fn partitions(&self, source: &str) -> BTreeMap<i32, ResumePart> {
+        let mut found = BTreeMap::<i32, ResumePart>::new();
+        let of_source = |part: &&Part| part.source == source;
+        for part in self.snapshot.iter().flat_map(|s| &s.parts).filter(of_source) {
+            let resumed =
+                ResumePart { from: part.next, watermark: part.watermark, cuts: Cuts::default() };
+            found.insert(part.partition, resumed);
+        }
+        for binding in &self.recorded {
+            for part in binding.parts.iter().filter(of_source) {
+                let part_of = found.entry(part.partition).or_insert_with(|| ResumePart {
+                    from: part.from.unwrap_or(part.next),
+                    watermark: EventTime::MIN,
+                    cuts: Cuts::default(),
+                });
+                part_of.cuts.0.push_back((binding.epoch, part.next));
+            }
+        }
+        found.values_mut().for_each(|part| part.cuts.read_to(part.from));
+        found
+    }
+}
+
+/// Where one partition goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResumePart {
+    /// The offset of the first record to read.
+    pub from: i64,
+    /// The partition's watermark there.
+    pub watermark: EventTime,
+    /// What is to be replayed of it.
+    pub cuts: Cuts,
+}
+
+/// The recorded cuts of one partition that a replay has not reached yet.
+///
+/// ```
+/// use tideflow_core::{Binding, Ending, EventTime, Part, PartState, Resume};
+/// let part = |next| {
+///     let (source, watermark, state) = ("s".to_string(), EventTime(0), PartState::Active);
+///     Part { source, partition: 0, from: Some(0), next, watermark, state }
+/// };
+/// let binding = |epoch, next| {
+///     let (parts, watermark, ending) = (vec![part(next)], EventTime(0), Ending::No);
+///     Binding { epoch, parts, watermark, wall_ms: 0, ending }
+/// };
+/// let resume = Resume { snapshot: None, recorded: vec![binding(1, 2), binding(2, 2), binding(3, 5)] };
+/// let mut cuts = resume.partitions("s")[&0].cuts.clone();
+/// assert_eq!((cuts.reached(3), cuts.epoch_of(1)), (0, Some(1)));
+/// cuts.read_to(2);
+/// assert_eq!((cuts.reached(3), cuts.epoch_of(2)), (2, Some(3)));
+/// cuts.read_to(5);
+/// assert_eq!((cuts.reached(3), cuts.epoch_of(5)), (3, None));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cuts(VecDeque<(Epoch, i64)>);
+
+impl Cuts {
+    /// The epoch that the record at `offset` belongs to; none: it comes after all of them. Records are
+    /// asked for in order.
+    #[inline]
+    pub fn epoch_of(&mut self, offset: i64) -> Option<Epoch> {
+        self.read_to(offset);
+        self.0.front().map(|(epoch, _)| *epoch)
+    }
+
+    /// The partition has been read up to this offset, which is not included; offsets that hold no record
+    /// count as read.
+    #[inline]
+    pub fn read_to(&mut self, next: i64) {
+        while self.0.front().is_some_and(|(_, cut)| *cut <= next) {
+            self.0.pop_front();
+        }
+    }
+
+    /// The last epoch of which this partition is read, where `last` is the last one recorded.
+    pub fn reached(&self, last: Epoch) -> Epoch {
+        self.0.front().map_or(last, |(epoch, _)| epoch - 1)
+    }
+
+    /// Whether there is nothing left to replay.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}

@@ -1,0 +1,150 @@
+//! What people ask of the state that a job has kept.
+
+use serde_json::Value;
+use tideflow::core::kafka::testing::TestBroker;
+
+use super::check::Difference;
+use super::job::{Job, OUTPUTS, published};
+use crate::batch::content;
+use crate::fleet_view::Fleet;
+use crate::program::{Ended, run};
+use crate::topics::{Sent, Topics};
+
+/// A job over all readings that was told to stop once it had taken a snapshot or two.
+fn suspended() -> Job<'static> {
+    let job = Job::shared();
+    let run = job.start((1, 2));
+    let mut taken = std::collections::BTreeSet::new();
+    run.wait_until("two snapshots", || {
+        taken.extend(job.newest_manifest());
+        taken.len() > 1
+    });
+    run.signal("TERM");
+    run.end_well();
+    job
+}
+
+fn well(ended: Ended) -> String {
+    assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
+    ended.out
+}
+
+fn refused(ended: &Ended, code: i32, words: &str) {
+    let told = ended.out.clone() + &ended.err;
+    assert!(ended.code == code && told.contains(words), "{}, expected {words}: {told}", ended.code);
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect()
+}
+
+/// The readings that windows hold.
+fn counted<'a>(windows: impl Iterator<Item = &'a Value>) -> i64 {
+    windows.map(|window| window["count"].as_i64().expect("a window has a count")).sum()
+}
+
+#[test]
+fn oracle_what_is_published_and_what_is_exported_are_all_that_was_read() {
+    let job = suspended();
+    let listed = well(job.asks(&["ls"]));
+    assert_eq!(listed.matches("the next start goes on from here").count(), 1, "{listed}");
+    assert!(well(job.asks(&["verify"])).starts_with("ok    "));
+
+    let shown: Value = serde_json::from_str(&well(job.asks(&["show"]))).expect("JSON");
+    assert_eq!(shown["counts"], true);
+    let operators = shown["operators"].as_array().expect("a list");
+    let windows = operators.iter().find(|operator| operator["operator"] == "windows");
+    assert!(windows.is_some_and(|windows| windows["key_groups"].as_u64() > Some(100)), "{shown}");
+    let partitions = shown["partitions"].as_array().expect("a list");
+    let read: i64 = partitions.iter().map(|p| p["next"].as_i64().expect("an offset")).sum();
+
+    let exported = lines(&well(job.asks(&["export", "--operator", "windows"])));
+    let open = counted(exported.iter().map(|line| &line["state"]["value"]));
+    let [windows, _, _, rejects] = published(&job.topics);
+    let closed: Vec<_> = windows.iter().map(Sent::json).collect();
+    assert!(open > 0 && !closed.is_empty());
+    assert_eq!(counted(closed.iter()) + open + rejects.len() as i64, read);
+
+    let key = exported[0]["key"].as_str().expect("a device");
+    let of_key = lines(&well(job.asks(&["export", "--key", key])));
+    assert!(of_key.contains(&exported[0]) && of_key.iter().all(|line| line["key"] == *key));
+    refused(&job.asks(&["export", "--operator", "window"]), 2, "no operator `window` keeps state");
+}
+
+#[test]
+fn oracle_a_job_forked_from_a_savepoint_publishes_what_came_after_it() {
+    let job = suspended();
+    well(job.asks(&["savepoint", "half-way"]));
+    refused(&job.asks(&["savepoint", "half-way"]), 1, "is there already");
+    refused(&job.asks(&["savepoint", "7"]), 2, "expected a savepoint's name");
+    let before = published(&job.topics);
+    job.start((2, 1)).end_well();
+    job.check();
+    // All of the savepoint is still there, though the job has cleaned up behind itself many times.
+    assert!(well(job.asks(&["ls"])).contains("savepoint"));
+    well(job.asks(&["verify", "half-way"]));
+
+    let other = Topics::reading(TestBroker::shared(), &job.topics.readings, OUTPUTS);
+    let fork = ["fork", &other.windows, "--snapshot", "half-way"];
+    well(job.asks(&fork));
+    refused(&job.asks(&fork), 2, "is there already");
+    let fork = Job { topics: other, ..job };
+    fork.start((1, 2)).end_well();
+    let mut difference = Difference::default();
+    let after = published(&fork.topics);
+    for ((before, after), expected) in before.into_iter().zip(after).zip(fork.expected()) {
+        difference += Difference::between(&content([before, after].concat()), expected);
+    }
+    assert!(difference.is_none(), "{difference:?}");
+    well(fork.asks(&["verify"]));
+}
+
+#[test]
+fn fault_a_damaged_snapshot_is_named_and_the_one_before_it_is_gone_on_from() {
+    let job = suspended();
+    let shown: Value = serde_json::from_str(&well(job.asks(&["show"]))).expect("JSON");
+    let newest = shown["manifest"].as_str().expect("a name");
+    // The part that was written for it alone.
+    let part = std::fs::read_dir(job.store().join("state")).expect("it is there");
+    let part = part.map(|part| part.expect("it is there").path());
+    let epoch = &newest[newest.len() - 20..];
+    let named = |part: &std::path::PathBuf| {
+        part.file_name().is_some_and(|n| n.to_string_lossy().starts_with(epoch))
+    };
+    let part = part.into_iter().find(named).expect("something has changed");
+    let whole = std::fs::read(&part).expect("it is there");
+    let damaged = whole.iter().map(|byte| byte ^ 1).collect::<Vec<_>>();
+    std::fs::write(&part, damaged).expect("the folder is ours");
+
+    let ended = job.asks(&["verify"]);
+    refused(&ended, 1, "is damaged: expected checksum");
+    let good = ended.out.lines().find_map(|line| line.strip_prefix("ok    ")).expect("one is left");
+    let said = job.start((1, 1)).end_badly();
+    assert!(said.contains("is damaged") && said.contains(good), "{said}");
+    job.start_with((1, 2), &[&format!("--job.snapshot={good}")], None).end_well();
+    job.check();
+}
+
+#[test]
+fn fault_a_graph_that_would_drop_state_is_refused_unless_it_is_told_to() {
+    let job = suspended();
+    let other = Fleet::new(TestBroker::shared());
+    let other_graph = |action: &str, more: &[&str]| {
+        let mut command = other.program(action);
+        command.args([
+            "--job.shards=2",
+            &format!("--job.name={}", job.topics.windows),
+            &format!("--job.state={}", job.topics.state),
+        ]);
+        run(command.args(more))
+    };
+    let words = "this graph has no such operator: it would be dropped";
+    refused(&other_graph("check", &[]), 2, words);
+    refused(&other_graph("run", &[]), 2, words);
+    let ended = other_graph("check", &["--job.drop_state=windows,unhealthy"]);
+    let told = "begins empty: devices, latest; dropped: ";
+    assert!(ended.code == 0 && ended.out.contains(told), "{ended:?}");
+    // Nothing of the job was touched.
+    job.start((1, 1)).end_well();
+    job.check();
+}

@@ -1,0 +1,19 @@
+//! Exactly once, whatever dies: a job that is killed, frozen, superseded or cut off publishes what one
+//! does that is left alone, each result once, and every one. Readers see what is committed.
+
+mod broker;
+mod bucket;
+mod check;
+mod files;
+mod job;
+mod kept;
+mod manifests;
+#[cfg(feature = "crash-points")]
+mod outputs;
+#[cfg(feature = "crash-points")]
+mod points;
+mod random;
+#[cfg(feature = "crash-points")]
+mod stalled;
+mod store;
+mod zombies;

@@ -1,0 +1,45 @@
+//! Kills at every step of the protocol.
+
+use super::job::Job;
+
+/// Where a job kills itself: those of a start, of an epoch, of a snapshot.
+pub const POINTS: &[&str] = &[
+    "generation taken",
+    "shards fenced",
+    "sentinels committed",
+    "marker acknowledged",
+    "plan shared",
+    "binding appended",
+    "binding acknowledged",
+    "produced",
+    "sent",
+    "committed",
+    "state written",
+    "manifest written",
+    "manifest committed",
+    "old snapshots removed",
+    "cleaned up",
+];
+
+/// Where it does so when it has come by before.
+const LATER: &[&str] =
+    &["plan shared:2", "binding appended:9", "produced:5", "sent:6", "committed:4"];
+
+#[test]
+fn crash_a_job_killed_at_every_step_of_the_protocol_publishes_every_result_once() {
+    let job = Job::shared();
+    let first = POINTS.iter().map(|point| format!("{point}:1"));
+    let later = LATER.iter().map(|point| (*point).to_string());
+    for (n, point) in first.chain(later).enumerate() {
+        // A point that is passed twice in a start has two workers in its process.
+        let layout = [(2, 1), (1, 2)][n % 2];
+        let run = job.start_with(layout, &[], Some((0, &point)));
+        run.wait_until(&format!("`{point}`"), || run.has_ended());
+        let ended = run.end();
+        // By a signal, which nobody but itself has sent.
+        assert_eq!(ended[0].code, -9, "`{point}`: {}", ended[0].err);
+        assert!(ended.iter().all(|ended| ended.code != 0), "`{point}`: {ended:?}");
+    }
+    job.start((1, 1)).end_well();
+    job.check();
+}

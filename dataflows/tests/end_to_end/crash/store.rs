@@ -1,0 +1,49 @@
+//! A state store that is away for a while.
+
+use super::job::Job;
+use crate::program::Metrics;
+
+/// Files of more than these bytes cannot be written, as on a disk that is nearly full.
+const FULL: &[&str] = &["env", "--ignore-signal=XFSZ", "prlimit", "--fsize=4096"];
+
+#[test]
+fn fault_a_job_whose_disk_is_full_goes_on_publishing_and_takes_snapshots_again_when_there_is_room()
+{
+    let job = Job { by: FULL, ..Job::shared() };
+    let run = job.start_with((1, 2), &["--job.snapshot_every=3"], None);
+    run.wait_until("a failed try", || run.said("writing state did not work, and is tried again"));
+    run.must_publish();
+    assert_eq!(job.newest_manifest(), None);
+    run.signal("KILL");
+    run.end_badly();
+    let job = Job { by: &[], ..job };
+    let run = job.start((2, 1));
+    run.wait_until("a snapshot", || job.newest_manifest().is_some());
+    run.end_well();
+    job.check();
+}
+
+#[test]
+fn fault_a_job_whose_store_is_away_goes_on_publishing_and_takes_snapshots_again_when_it_is_back() {
+    let job = Job::shared();
+    let away = job.store().with_extension("away");
+    let run = job.start_with((1, 2), &["--job.snapshot_every=3"], None);
+    run.wait_until("a snapshot", || job.newest_manifest().is_some());
+    std::fs::rename(job.store(), &away).expect("the folder is ours");
+    run.wait_until("a failed try", || run.said("did not work, and is tried again"));
+    let published = |m: &Metrics| m.sum("tideflow_sink_records_total", &[]);
+    let before = published(&run.processes()[0].metrics());
+    run.processes()[0].wait_until("more published", |m| published(m) > before);
+    assert!(!job.store().exists(), "a store that is away must not be made anew");
+    std::fs::rename(&away, job.store()).expect("the folder is ours");
+    let before = job.newest_manifest();
+    run.wait_until("another snapshot", || job.newest_manifest() > before);
+    run.signal("KILL");
+    run.end_badly();
+    let elsewhere = format!("--job.state={}", away.display());
+    let said = job.start_with((1, 1), &[&elsewhere], None).end_badly();
+    assert!(said.contains("what a job has left there that has run before"), "{said}");
+    assert!(!away.exists(), "nor may an empty one be made in its place");
+    job.start((2, 1)).end_well();
+    job.check();
+}

@@ -1,0 +1,98 @@
+//! Processes that were taken for dead, and are not.
+
+use super::job::{Job, Layout, Start};
+use crate::fleet::Numbers;
+
+/// How often a process is frozen while another takes its place.
+const ROUNDS: usize = 5;
+
+fn layout(numbers: &mut Numbers) -> Layout {
+    (1 + numbers.below(2) as usize, 1 + numbers.below(2) as usize)
+}
+
+/// Has a job run for so many milliseconds more.
+fn for_a_moment(job: &Start, ms: u64) {
+    let until = job.age().as_millis() as u64 + ms;
+    job.wait_until("a moment", || job.age().as_millis() as u64 >= until);
+}
+
+/// Waits for the end of one that was superseded: it says so.
+fn ends_superseded(start: Start) {
+    let said = start.end_badly();
+    let superseded = ["taken over", "has written before the sentinel of"];
+    assert!(superseded.iter().any(|words| said.contains(words)), "{said}");
+}
+
+#[test]
+fn crash_a_frozen_job_that_thaws_behind_its_successor_ends_and_publishes_nothing() {
+    let (job, mut numbers) = (Job::shared(), Numbers(5));
+    let mut newest = job.start(layout(&mut numbers));
+    newest.must_publish();
+    for round in 0..ROUNDS {
+        newest.signal("STOP");
+        let successor = job.start(layout(&mut numbers));
+        successor.must_publish();
+        let zombie = std::mem::replace(&mut newest, successor);
+        if round % 2 == 0 {
+            // What the zombie does then, it does alone.
+            newest.signal("STOP");
+            zombie.signal("CONT");
+        } else {
+            zombie.signal("CONT");
+            for_a_moment(&newest, 200);
+            // The input must last.
+            newest.signal("STOP");
+        }
+        ends_superseded(zombie);
+        newest.signal("CONT");
+    }
+    newest.end_well();
+    job.check();
+}
+
+#[test]
+fn crash_a_job_frozen_while_it_takes_over_ends_behind_the_one_that_came_after_it() {
+    let (job, mut numbers) = (Job::shared(), Numbers(8));
+    for round in 0..ROUNDS as u64 {
+        let slow = job.start(layout(&mut numbers));
+        slow.wait_until("a generation", || slow.said("taking over") || slow.has_ended());
+        // Somewhere between its generation and its first epochs.
+        for_a_moment(&slow, 60 * round);
+        slow.signal("STOP");
+        let successor = job.start(layout(&mut numbers));
+        successor.must_publish();
+        slow.signal("CONT");
+        for_a_moment(&successor, 200);
+        // The input must last.
+        successor.signal("STOP");
+        ends_superseded(slow);
+        // It may have been fenced by the slow one, which is no harm but to itself.
+        successor.signal("KILL");
+        successor.end_badly();
+    }
+    job.start((1, 2)).end_well();
+    job.check();
+}
+
+#[test]
+fn crash_of_successors_that_race_one_at_most_goes_on() {
+    let (job, mut numbers) = (Job::shared(), Numbers(3));
+    for _ in 0..ROUNDS {
+        let racing = [(); 2].map(|()| job.start(layout(&mut numbers)));
+        let ended = || racing.iter().filter(|start| start.has_ended()).count();
+        racing[0].wait_until("an end of the race", || ended() >= 1);
+        let (over, left): (Vec<_>, Vec<_>) = racing.into_iter().partition(Start::has_ended);
+        over.into_iter().for_each(ends_superseded);
+        for winner in left {
+            // Fenced by one that was older and slower, it ends too, and the next round begins.
+            if winner.publishes() {
+                winner.signal("KILL");
+                winner.end_badly();
+            } else {
+                ends_superseded(winner);
+            }
+        }
+    }
+    job.start((2, 1)).end_well();
+    job.check();
+}

@@ -1,0 +1,57 @@
+//! What must hold before a job starts: its store is there, and its topics would lose nothing.
+
+use std::sync::Arc;
+
+use tideflow_core::{Check, CheckFailure, StateForm};
+use tideflow_state::{Generation, Store, check_log_topic};
+
+use crate::StartError;
+use crate::changes::Changes;
+use crate::start::Job;
+
+impl Job {
+    /// In the order in which a start would find out.
+    pub fn checks(&self, states: &[StateForm]) -> Vec<Check> {
+        let broker = self.kafka.broker_check();
+        let after = Some(broker.key.clone());
+        let topics = self.own_topics().map(|(name, partitions)| {
+            let (job, topic) = (self.clone(), name.clone());
+            let run = move || {
+                let there = check_log_topic(&job.kafka, &topic, partitions, job.config.copies());
+                let there = there.map_err(|error| failure(error.into()))?;
+                Ok(if there { "keeps all" } else { "will be made" }.to_string())
+            };
+            let what = format!("topic `{name}`");
+            Check { key: what.clone(), what, after: after.clone(), run: Box::new(run) }
+        });
+        let job = self.clone();
+        let store = move || {
+            let generation = |store: Arc<Store>| Ok(store.generation()?);
+            let found = job.find_store().and_then(|found| found.map(generation).transpose());
+            match found.map_err(failure)? {
+                None => Ok("will be made".to_string()),
+                Some(Generation(0)) => Ok(format!("nothing yet of job `{}`", job.name)),
+                Some(last) => Ok(format!("job `{}`, generation {last}", job.name)),
+            }
+        };
+        let what = format!("state `{}`", self.config.state);
+        let store = Check { key: what.clone(), what, after, run: Box::new(store) };
+        let (job, states) = (self.clone(), states.to_vec());
+        let changes = move || {
+            let Some(manifest) = job.next_snapshot().map_err(failure)? else {
+                return Ok("begins empty".to_string());
+            };
+            let changes = Changes::between(&manifest, &states);
+            changes.allowed(&job.config.drop_state).map_err(failure)?;
+            Ok(changes.to_string())
+        };
+        let what = "state of the operators".to_string();
+        let after = Some(store.key.clone());
+        let changes = Check { key: what.clone(), what, after, run: Box::new(changes) };
+        [broker].into_iter().chain(topics).chain([store, changes]).collect()
+    }
+}
+
+fn failure(error: StartError) -> CheckFailure {
+    CheckFailure { kind: error.kind(), message: error.to_string() }
+}

@@ -1,0 +1,217 @@
+//! A start that does not take over.
+
+use tideflow_core::kafka::KafkaError;
+use tideflow_core::{BuildError, Epoch, ErrorKind};
+use tideflow_sinks::files::FolderError;
+use tideflow_sinks::kafka::shard::{ReadProgressError, ShardError};
+use tideflow_state::{LogTopicError, ReadBindingsError, SnapshotError, StoreError, Superseded};
+
+/// Why a job cannot go on, here and now.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The state store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no state of a job that has run before.
+    #[error(
+        "state store `{state}`: expected what a job has left there that has run before (it has written \
+         topic `{topic}`), found nothing: is it mounted?"
+    )]
+    StoreAway {
+        /// The store as configured.
+        state: String,
+        /// The topic that is there.
+        topic: String,
+    },
+    /// A topic of a job that has run before is gone.
+    #[error("topic `{topic}` is gone, and state store `{state}` says that the job has run before")]
+    TopicAway {
+        /// The store as configured.
+        state: String,
+        /// The topic that is not there.
+        topic: String,
+    },
+    /// A snapshot.
+    #[error(transparent)]
+    Snapshot(Box<SnapshotError>),
+    /// Kafka.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    /// One of the job's own topics.
+    #[error(transparent)]
+    Topic(#[from] LogTopicError),
+    /// A shard.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
+    /// The progress of a shard.
+    #[error(transparent)]
+    Progress(#[from] ReadProgressError),
+    /// The log of bindings.
+    #[error(transparent)]
+    Bindings(Box<ReadBindingsError>),
+    /// A folder that files are published in.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// A later start has taken over.
+    #[error(transparent)]
+    Superseded(#[from] Superseded),
+    /// What is published does not fit what is recorded: the store and the topics are not of one job, or of
+    /// different times.
+    #[error(
+        "shard {shard} has published up to epoch {published}, expected {least} to {most}: the state store \
+         and the job's topics do not belong together, or one of them was set back"
+    )]
+    Published {
+        /// The shard.
+        shard: usize,
+        /// What it has published.
+        published: Epoch,
+        /// What it had when the snapshot was taken.
+        least: Epoch,
+        /// The last epoch recorded.
+        most: Epoch,
+    },
+    /// The job has another number of shards.
+    #[error(
+        "the job has {found} shards, expected {expected} as configured: they cannot be changed"
+    )]
+    Shards {
+        /// As configured.
+        expected: u32,
+        /// In its snapshot.
+        found: usize,
+    },
+    /// The graph has no use for state that the job has.
+    #[error(
+        "the state of {} is in the snapshot after epoch {epoch}, and this graph has no such operator: it \
+         would be dropped. Name it in `job.drop_state` to go on without it", quoted(.operators)
+    )]
+    WouldDrop {
+        /// The operators.
+        operators: Vec<String>,
+        /// That of the snapshot.
+        epoch: Epoch,
+    },
+    /// The graph is older than the state.
+    #[error(
+        "the state of operator `{operator}` is in the form of version {found}, and this graph knows it up \
+         to {known}: it is older than the job"
+    )]
+    Newer {
+        /// The operator.
+        operator: String,
+        /// In the snapshot.
+        found: u32,
+        /// What it can read.
+        known: u32,
+    },
+    /// There is nothing to look at.
+    #[error("job `{job}` has never started here")]
+    NeverStarted {
+        /// The job.
+        job: String,
+    },
+    /// There is no snapshot.
+    #[error("the job has no snapshot yet: its next start begins with no state")]
+    NoSnapshot,
+    /// Some snapshots cannot be gone on from.
+    #[error("{bad} of {of} snapshots cannot be gone on from")]
+    Unusable {
+        /// So many.
+        bad: usize,
+        /// Of so many.
+        of: usize,
+    },
+    /// A savepoint cannot have this name.
+    #[error(
+        "expected a savepoint's name of 1 to 64 of `a-z A-Z 0-9 . _ -`, a letter in front, found `{found}`"
+    )]
+    SavepointName {
+        /// The name.
+        found: String,
+    },
+    /// No operator of the graph keeps state under this name.
+    #[error("no operator `{found}` keeps state: expected one of {known}")]
+    NoOperator {
+        /// The name.
+        found: String,
+        /// Those that do.
+        known: String,
+    },
+    /// A key group's state is in a form that the operator does not read.
+    #[error("key group {group} of operator `{operator}`: {reason}")]
+    Unreadable {
+        /// The operator.
+        operator: String,
+        /// The key group.
+        group: u8,
+        /// Expected and found.
+        reason: String,
+    },
+    /// Another job has this name.
+    #[error("a job `{job}` is there already, or something of it: expected a new name")]
+    JobIsThere {
+        /// The name.
+        job: String,
+    },
+    /// A job was made and is not whole.
+    #[error("job `{job}` is half made and must not be started, use another name: {reason}")]
+    HalfForked {
+        /// The new job.
+        job: String,
+        /// What to do about it.
+        kind: ErrorKind,
+        /// What failed.
+        reason: String,
+    },
+    /// An answer could not be written.
+    #[error("writing the answer: {0}")]
+    Answer(#[from] std::io::Error),
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+impl StartError {
+    /// What to do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            StartError::Store(error) => error.kind(),
+            StartError::Snapshot(error) => error.kind(),
+            StartError::Kafka(error) => error.kind(),
+            StartError::Topic(error) => error.kind(),
+            StartError::Shard(error) => error.kind(),
+            StartError::Progress(error) => error.kind(),
+            StartError::Bindings(error) => error.kind(),
+            StartError::Folder(error) => error.kind(),
+            StartError::Superseded(_) => ErrorKind::Fatal,
+            StartError::HalfForked { kind, .. } => *kind,
+            StartError::Unusable { .. } | StartError::Unreadable { .. } | StartError::Answer(_) => {
+                ErrorKind::Fatal
+            }
+            _ => ErrorKind::Invalid,
+        }
+    }
+}
+
+// Boxed: they hold more text than the others.
+impl From<SnapshotError> for StartError {
+    fn from(error: SnapshotError) -> Self {
+        StartError::Snapshot(Box::new(error))
+    }
+}
+
+impl From<ReadBindingsError> for StartError {
+    fn from(error: ReadBindingsError) -> Self {
+        StartError::Bindings(Box::new(error))
+    }
+}
+
+impl From<StartError> for BuildError {
+    fn from(error: StartError) -> BuildError {
+        let (operator, kind) = ("job".to_string(), error.kind());
+        BuildError { operator, kind, source: Box::new(error) }
+    }
+}

@@ -1,0 +1,211 @@
+//! Exactly once: what a graph is given before it is built, and after.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tideflow_core::kafka::KafkaConfig;
+use tideflow_core::{
+    BindingLog, BuildError, Check, Durability, Epoch, Flow, Job as Run, KeyGroup, RecentBindings,
+    Recovered, RestoreFrom, StateForm, StateRequest, crash_point,
+};
+use tideflow_sinks::files::{Counted, Folders};
+use tideflow_sinks::kafka::Shards;
+use tideflow_sinks::kafka::shard::Shard;
+use tideflow_state::{Generation, GenerationWatch, KafkaBindingLog, Manifest, Store};
+
+use crate::changes::Changes;
+use crate::manifest_thread::Progress;
+use crate::snapshots::{Keeper, keep};
+use crate::start::{Job, Started, newest};
+use crate::{JobConfig, StartError};
+
+/// Between two questions for a later generation.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
+
+/// A job that publishes exactly once: each start takes over from the last one, restores its state from a
+/// snapshot, replays what was recorded since, and publishes what was not.
+pub struct ExactlyOnce {
+    job: Job,
+    /// What this process's workers share while they start.
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    /// What worker 0 found, in its process.
+    started: Option<Started>,
+    /// Shards that were fenced by it, for the workers of its process.
+    shards: BTreeMap<u32, Shard>,
+    store: Option<Arc<Store>>,
+    watch: Option<GenerationWatch>,
+}
+
+/// What every worker must know, beside where the graph goes on.
+#[derive(Serialize, Deserialize)]
+struct Notes {
+    generation: Generation,
+    manifest: Option<String>,
+    /// The last snapshot that counts.
+    counts: Option<Counted>,
+    /// The last epoch published of each shard.
+    published: Vec<Epoch>,
+    /// With how many partitions topics are to be written in a replay.
+    outputs: BTreeMap<String, usize>,
+}
+
+impl ExactlyOnce {
+    /// A job of this name, on this cluster.
+    pub fn new(name: &str, config: &JobConfig, kafka: &KafkaConfig) -> Self {
+        let job = Job { name: name.to_string(), config: config.clone(), kafka: kafka.clone() };
+        ExactlyOnce { job, held: Mutex::default() }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().expect("no holder of this lock panics")
+    }
+
+    /// The store, which this process finds out by whether it is superseded.
+    fn store(&self, run: &Run, generation: Generation) -> Result<Arc<Store>, StartError> {
+        let mut held = self.held();
+        if held.store.is_none() {
+            held.store = Some(self.job.store()?);
+        }
+        let store = held.store.clone().expect("just opened");
+        held.watch.get_or_insert_with(|| {
+            GenerationWatch::start(store.clone(), generation, WATCH_EVERY, run.failure.clone())
+        });
+        Ok(store)
+    }
+
+    fn own_shards(
+        &self,
+        flow: &Flow<'_>,
+        store: &Store,
+        notes: &Notes,
+    ) -> Result<Vec<(Shard, Epoch)>, StartError> {
+        let (worker, workers) = flow.worker();
+        let own = (0..self.job.config.shards).filter(|n| *n as usize % workers == worker);
+        let own = own.map(|number| {
+            let fenced = self.held().shards.remove(&number);
+            let shard = match fenced {
+                Some(shard) => shard,
+                None => self.job.fence(number, notes.generation, &flow.job().failure)?,
+            };
+            Ok((shard, notes.published[number as usize]))
+        });
+        let own = own.collect::<Result<_, StartError>>()?;
+        // Fencing goes by who comes last, not by who is newest.
+        newest(store, notes.generation)?;
+        Ok(own)
+    }
+}
+
+impl Durability for ExactlyOnce {
+    fn snapshot_every(&self) -> u64 {
+        self.job.config.snapshot_every
+    }
+
+    fn checks(&self, states: &[StateForm]) -> Vec<Check> {
+        self.job.checks(states)
+    }
+
+    fn answer(
+        &self,
+        request: &StateRequest,
+        states: &[StateForm],
+        out: &mut dyn Write,
+    ) -> Result<(), BuildError> {
+        Ok(self.job.answer(request, states, out)?)
+    }
+
+    fn recover(&self, run: &Run) -> Result<Recovered, BuildError> {
+        let mut started = self.job.start(&run.failure)?;
+        let resume = started.resume();
+        if resume.ended() {
+            tracing::info!(
+                "the job has come to its end: what is recorded is published, no more is read"
+            );
+        }
+        let (shards, published): (Vec<Shard>, Vec<Epoch>) = started.shards.drain(..).unzip();
+        let manifest = started.manifest.as_ref().map(|m| m.name());
+        let (generation, counts) = (started.generation, started.counts);
+        // With nothing to replay, all shards stand at the same epoch, and keys may move.
+        let outputs = match resume.recorded[..] {
+            [] => BTreeMap::new(),
+            _ => started.store.outputs_before(generation).map_err(StartError::from)?,
+        };
+        let notes = Notes { generation, manifest, counts, published, outputs };
+        let notes = serde_json::to_vec(&notes).expect("numbers and a name are JSON");
+        let mut held = self.held();
+        held.store = Some(started.store.clone());
+        held.shards = shards.into_iter().map(|shard| (shard.number(), shard)).collect();
+        held.started = Some(started);
+        Ok(Recovered { resume, notes })
+    }
+
+    fn begin(
+        &self,
+        flow: &Flow<'_>,
+        recovered: &Recovered,
+    ) -> Result<Box<dyn BindingLog>, BuildError> {
+        crash_point("plan shared");
+        let notes = notes(recovered);
+        let store = self.store(flow.job(), notes.generation)?;
+        if let Some(name) = &notes.manifest {
+            let manifest = flow.local(|| store.manifest(name)).map_err(StartError::from)?;
+            let store = store.clone();
+            let restore = move |operator: &str, own: &dyn Fn(KeyGroup) -> bool| {
+                let read = store.read_state(&manifest, operator, own);
+                Ok(read.map_err(StartError::from)?)
+            };
+            flow.local(|| Ok::<_, BuildError>(RestoreFrom(Rc::new(restore))))?;
+        }
+        let own = self.own_shards(flow, &store, &notes)?;
+        let folders = Folders::held(&self.job.name, notes.generation.0, notes.counts);
+        flow.local(|| Ok::<_, BuildError>(folders))?;
+        let keeper = Keeper::new(store, notes.generation, notes.published);
+        let shards = Shards::new(&self.job.kafka, self.job.config.shards, own);
+        flow.local(|| Ok::<_, BuildError>(shards.replaying(notes.outputs)))?;
+        let Some(started) = (flow.worker().0 == 0).then(|| self.held().started.take()).flatten()
+        else {
+            flow.local(|| Ok::<_, BuildError>(keeper))?;
+            return Ok(Box::new(RecentBindings::new(1)));
+        };
+        let failure = flow.job().failure.clone();
+        let log = KafkaBindingLog::new(&started.bindings, started.generation, failure);
+        let log = log.map_err(StartError::from)?.after(&started.replay);
+        let progress = Progress::of(&self.job.kafka, self.job.progress_topic());
+        let keeper = keeper.with_log(started.bindings, log.places(), progress);
+        flow.local(|| Ok::<_, BuildError>(keeper))?;
+        Ok(Box::new(log))
+    }
+
+    fn end(&self, flow: &Flow<'_>, _: &Recovered) -> Result<(), BuildError> {
+        // Looked at before the start too; another one may have taken a snapshot since.
+        if let Some(manifest) = flow.found::<Manifest>() {
+            Changes::between(&manifest, &flow.states()).allowed(&self.job.config.drop_state)?;
+        }
+        let shards = flow.found::<Shards>().expect("`begin` has put it there");
+        let keeper = flow.found::<Keeper>().expect("`begin` has put it there");
+        let folders = flow.found::<Folders>().expect("`begin` has put it there");
+        let files = folders.settling().expect("it takes snapshots");
+        if flow.worker().0 == 0 {
+            keeper.record_outputs(shards.outputs()).map_err(StartError::from)?;
+            // A later start may have changed what this one finds: that is told, not what came of it.
+            let settled = files.begin().map_err(StartError::from);
+            settled.map_err(|error| keeper.newest().err().unwrap_or(error))?;
+            crash_point("files settled");
+        }
+        shards.start(&flow.job().failure);
+        keep(flow, &keeper, &shards, files);
+        Ok(())
+    }
+}
+
+fn notes(recovered: &Recovered) -> Notes {
+    serde_json::from_slice(&recovered.notes).expect("as `recover` has written them")
+}

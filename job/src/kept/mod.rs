@@ -1,0 +1,118 @@
+//! What people ask of the state that a job has kept: each answer is text.
+
+mod export;
+mod fork;
+mod list;
+mod verify;
+
+use std::io::Write;
+use std::sync::Arc;
+
+use tideflow_core::{StateForm, StateRequest};
+use tideflow_sinks::kafka::shard::look_at_progress;
+use tideflow_state::{Manifest, Store, check_log_topic};
+
+use crate::StartError;
+use crate::manifest_thread::KEPT_BESIDE;
+use crate::start::Job;
+
+/// The store of a job, and which of its snapshots the next start goes on from.
+pub(crate) struct Kept {
+    pub store: Arc<Store>,
+    /// The name of the manifest that counts.
+    pub counts: Option<String>,
+}
+
+impl Job {
+    /// What is kept of the job; none where it has never started.
+    pub fn kept(&self) -> Result<Option<Kept>, StartError> {
+        let Some(store) = self.find_store()? else { return Ok(None) };
+        let (topic, shards) = (self.progress_topic(), self.config.shards as usize);
+        let counts = if check_log_topic(&self.kafka, &topic, shards, self.config.copies())? {
+            look_at_progress(&self.kafka, &topic, 0)?.manifest.map(|manifest| manifest.name)
+        } else {
+            None
+        };
+        Ok(Some(Kept { store, counts }))
+    }
+
+    /// The snapshot that the next start goes on from, if there is one.
+    pub fn next_snapshot(&self) -> Result<Option<Manifest>, StartError> {
+        let Some(kept) = self.kept()? else { return Ok(None) };
+        let asked = Some(&self.config.snapshot).filter(|name| !name.is_empty());
+        let name = asked.or(kept.counts.as_ref());
+        Ok(name.map(|name| kept.store.manifest(name)).transpose()?)
+    }
+
+    /// Does what was asked, and writes the answer.
+    pub fn answer(
+        &self,
+        request: &StateRequest,
+        states: &[StateForm],
+        out: &mut dyn Write,
+    ) -> Result<(), StartError> {
+        let kept =
+            self.kept()?.ok_or_else(|| StartError::NeverStarted { job: self.name.clone() })?;
+        match request {
+            StateRequest::List => self.list(&kept, out),
+            StateRequest::Show { snapshot } => list::show(&kept, snapshot.as_deref(), out),
+            StateRequest::Verify { snapshot } => {
+                verify::verify(&kept, snapshot.as_deref(), states, out)
+            }
+            StateRequest::Export { snapshot, operator, key } => {
+                let wanted = export::Wanted { operator: operator.as_deref(), key: key.as_deref() };
+                export::export(&kept, snapshot.as_deref(), &wanted, states, out)
+            }
+            StateRequest::Collect { dry_run } => collect(&kept, *dry_run, out),
+            StateRequest::Savepoint { name, snapshot } => {
+                let manifest = kept.manifest(snapshot.as_deref())?;
+                check_name(name)?;
+                kept.store.save(name, &manifest)?;
+                Ok(writeln!(out, "savepoint `{name}`: the state after epoch {}", manifest.epoch)?)
+            }
+            StateRequest::Drop { savepoint } => {
+                kept.store.drop_savepoint(savepoint)?;
+                Ok(writeln!(out, "savepoint `{savepoint}` is kept no longer")?)
+            }
+            StateRequest::Fork { job, snapshot } => {
+                self.fork(&kept.store, &kept.manifest(snapshot.as_deref())?, job, out)
+            }
+        }
+    }
+}
+
+impl Kept {
+    /// A snapshot: a savepoint or a manifest by its name, or the manifest that counts.
+    fn manifest(&self, snapshot: Option<&str>) -> Result<Manifest, StartError> {
+        match (snapshot, &self.counts) {
+            (Some(name), _) if self.store.savepoints()?.iter().any(|known| known == name) => {
+                Ok(self.store.savepoint(name)?)
+            }
+            (Some(name), _) => Ok(self.store.manifest(name)?),
+            (None, Some(name)) => Ok(self.store.manifest(name)?),
+            (None, None) => Err(StartError::NoSnapshot),
+        }
+    }
+}
+
+/// A savepoint's name is a file's, and never a manifest's.
+fn check_name(name: &str) -> Result<(), StartError> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    let letter = name.bytes().next().is_some_and(|first| first.is_ascii_alphabetic());
+    if letter && name.len() <= 64 && name.bytes().all(allowed) {
+        Ok(())
+    } else {
+        Err(StartError::SavepointName { found: name.to_string() })
+    }
+}
+
+fn collect(kept: &Kept, dry_run: bool, out: &mut dyn Write) -> Result<(), StartError> {
+    let garbage = kept.store.garbage(&kept.manifest(None)?, KEPT_BESIDE)?;
+    for name in &garbage {
+        if !dry_run {
+            kept.store.remove(name)?;
+        }
+        writeln!(out, "{} {name}", if dry_run { "not needed" } else { "removed" })?;
+    }
+    Ok(writeln!(out, "{} objects", garbage.len())?)
+}

@@ -1,0 +1,64 @@
+//! Whether snapshots are whole.
+
+use std::io::Write;
+
+use tideflow_core::{Restored, StateForm};
+use tideflow_state::Manifest;
+
+use super::Kept;
+use crate::StartError;
+
+/// Reads all of a snapshot, or of every one: what is damaged, missing or cannot be read by this graph is
+/// told, and an error in the end.
+pub(super) fn verify(
+    kept: &Kept,
+    snapshot: Option<&str>,
+    states: &[StateForm],
+    out: &mut dyn Write,
+) -> Result<(), StartError> {
+    let names = match snapshot {
+        Some(name) => vec![name.to_string()],
+        None => [kept.store.manifests()?, kept.store.savepoints()?].concat(),
+    };
+    let mut bad = 0;
+    for name in &names {
+        let problems = match kept.manifest(Some(name)) {
+            Ok(manifest) => problems(kept, &manifest, states),
+            Err(error) => vec![error.to_string()],
+        };
+        match problems[..] {
+            [] => writeln!(out, "ok    {name}")?,
+            _ => {
+                bad += 1;
+                for problem in &problems {
+                    writeln!(out, "FAIL  {name}: {problem}")?;
+                }
+            }
+        }
+    }
+    match bad {
+        0 => Ok(()),
+        _ => Err(StartError::Unusable { bad, of: names.len() }),
+    }
+}
+
+fn problems(kept: &Kept, manifest: &Manifest, states: &[StateForm]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for operator in manifest.operators.keys() {
+        let form = states.iter().find(|form| form.operator == *operator);
+        match kept.store.read_state(manifest, operator, |_| true) {
+            Err(error) => problems.push(error.to_string()),
+            Ok(groups) => problems.extend(form.into_iter().flat_map(|form| unread(form, &groups))),
+        }
+    }
+    problems
+}
+
+/// The key groups that an operator cannot read.
+fn unread(form: &StateForm, groups: &[Restored]) -> Vec<String> {
+    let reason = |(group, version, bytes): &Restored| {
+        let reason = form.show(*version, bytes, &mut |_, _| ()).err()?;
+        Some(format!("key group {} of operator `{}`: {reason}", group.0, form.operator))
+    };
+    groups.iter().filter_map(reason).collect()
+}

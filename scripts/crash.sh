@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Kills a job again and again, at random moments and at the steps of its protocol, on layouts that change
+# with every start; then compares all that it published with what a run left alone did.
+#
+#   scripts/crash.sh [KILLS]
+#
+# The last line is JSON. `recovery_ms` is from the start of the processes to the first results that they
+# commit themselves, in a debug build: with the load of the model, and the replay. Ends with another
+# code than 0 when anything was lost, came twice or is wrong. Needs what `make setup` makes.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+kills=${1:-200}
+test=crash::random::crash_a_job_killed_at_random_publishes_every_result_once
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/tideflow-crash.XXXXXX")
+finish() {
+    local code=$?
+    trap - EXIT
+    scripts/kafka.sh stop --kill --dir "$work/kafka" || true
+    # What came of it, behind what cargo says.
+    grep '^{' "$work/log" 2> /dev/null || true
+    rm -rf "$work"
+    exit "$code"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+line=$(scripts/kafka.sh start --dir "$work/kafka" --while $$ --remove)
+export TIDEFLOW_TEST_BROKERS=${line#BROKERS=} KILLS=$kills
+echo "$kills kills; recovery is from the start of the processes to their first committed results"
+cargo test --locked --package tideflow-dataflows --all-features --test end_to_end -- \
+    --exact "$test" --nocapture | tee "$work/log" | grep --line-buffered -v '^{'

@@ -1,0 +1,78 @@
+//! Where a store is: a folder, or a bucket of an object store that speaks S3.
+
+use std::path::Path as Folder;
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
+
+use crate::StoreError;
+
+/// What a place in a bucket begins with.
+const S3: &str = "s3://";
+
+fn wrong(place: &str, expected: &'static str, found: impl ToString) -> StoreError {
+    StoreError::Place { place: place.to_string(), expected, found: found.to_string() }
+}
+
+/// Whether there is such a place. A bucket is asked when it is used.
+pub(crate) fn is_there(place: &str) -> bool {
+    place.starts_with(S3) || Folder::new(place).try_exists().unwrap_or(true)
+}
+
+/// Makes the folder of a store that is new; a bucket is somebody else's to make.
+pub(crate) fn make(place: &str) -> Result<(), StoreError> {
+    if place.starts_with(S3) {
+        return Ok(());
+    }
+    std::fs::create_dir_all(place).map_err(|error| wrong(place, "a folder that can be made", error))
+}
+
+/// The objects there.
+pub(crate) fn objects(place: &str) -> Result<Arc<dyn ObjectStore>, StoreError> {
+    if let Some(bucket) = place.strip_prefix(S3) {
+        return in_bucket(place, bucket);
+    }
+    match Folder::new(place).metadata() {
+        Ok(found) if found.is_dir() => {}
+        Ok(_) => return Err(wrong(place, "a folder", "a file")),
+        Err(error) => return Err(wrong(place, "a folder", error)),
+    }
+    let files = LocalFileSystem::new_with_prefix(place);
+    let files = files.map_err(|error| wrong(place, "a folder", error))?;
+    Ok(Arc::new(files.with_fsync(true)))
+}
+
+#[cfg(not(feature = "s3"))]
+fn in_bucket(place: &str, _: &str) -> Result<Arc<dyn ObjectStore>, StoreError> {
+    Err(wrong(place, "a folder", "a bucket, and this program is built without the feature `s3`"))
+}
+
+/// Keys, region and endpoint are those of the environment, by the names that Amazon's own tools use, or of
+/// the machine's role.
+#[cfg(feature = "s3")]
+fn in_bucket(place: &str, bucket: &str) -> Result<Arc<dyn ObjectStore>, StoreError> {
+    use std::time::Duration;
+
+    use object_store::RetryConfig;
+    use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+    use object_store::prefix::PrefixStore;
+
+    let (bucket, prefix) = bucket.split_once('/').unwrap_or((bucket, ""));
+    // Whoever asks tries again by himself, or has to know soon.
+    let retry = RetryConfig {
+        max_retries: 3,
+        retry_timeout: Duration::from_secs(10),
+        ..RetryConfig::default()
+    };
+    let store = AmazonS3Builder::from_env()
+        .with_bucket_name(bucket)
+        .with_conditional_put(S3ConditionalPut::ETagMatch)
+        .with_retry(retry)
+        .build();
+    let store = store.map_err(|error| wrong(place, "a bucket", error))?;
+    match prefix.trim_end_matches('/') {
+        "" => Ok(Arc::new(store)),
+        prefix => Ok(Arc::new(PrefixStore::new(store, prefix))),
+    }
+}
