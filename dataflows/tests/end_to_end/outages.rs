@@ -40,7 +40,7 @@ fn fault_a_broker_killed_while_the_graph_is_busy_is_waited_for_and_nothing_is_lo
     windowed(inputs.len());
     graph.signal("TERM");
     let ended = graph.end();
-    assert_eq!(ended.code, 0, "{}", ended.err);
+    ended.with_code(0);
 
     dump(&file("windows"), &topics.read(&topics.windows));
     python("recompute.py", &[&file("readings"), &file("windows"), "3".as_ref()]);
@@ -67,13 +67,13 @@ fn fault_a_stop_without_a_broker_ends_at_once_by_a_second_signal_and_in_time_wit
     twice.wait_for("stopping, a second signal leaves at once");
     twice.signal("INT");
     let ended = twice.end();
-    assert_eq!(ended.code, 130, "{}", ended.err);
+    ended.with_code(130);
     let words = "tideflow: SIGINT while stopping, leaving at once\n";
     assert!(ended.err.ends_with(words), "{}", ended.err);
 
     once.signal("TERM");
     let ended = once.end();
-    assert_eq!(ended.code, 1, "{}", ended.err);
+    ended.with_code(1);
     assert!(ended.err.contains("tideflow: not stopped after 1500 ms"), "{}", ended.err);
 }
 
@@ -87,7 +87,7 @@ fn fault_a_topic_deleted_while_it_is_read_ends_the_run_and_is_named() {
     graph.wait_until("read", |m| m.sum("tideflow_windowed_total", &[]) == 1.0);
     broker.delete_topic(&topics.readings);
     let ended = graph.end();
-    assert_eq!(ended.code, 1, "{}", ended.err);
+    ended.with_code(1);
     let words = format!("`readings`: topic `{}` does not exist on", topics.readings);
     assert!(ended.err.contains(&words), "{}", ended.err);
 }

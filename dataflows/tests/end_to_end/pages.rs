@@ -91,7 +91,7 @@ fn logs_in_json_are_one_object_a_line() {
     topics.send([at(0, "d", START)]);
     let flags = ["--readings.until=end", "--log.format=json", "--log.level=debug"];
     let ended = run(device_health("run", &topics, &model("health")).args(flags));
-    assert_eq!(ended.code, 0, "{}", ended.err);
+    ended.with_code(0);
     let parse =
         |line: &str| serde_json::from_str::<Value>(line).map_err(|e| format!("{e}: {line}"));
     // TensorFlow writes up to two lines past every setting while its library is opened.

@@ -16,7 +16,7 @@ pub fn example(name: &str) -> PathBuf {
 
 /// The process said which operator it was, in plain words and in its log.
 fn assert_named(ended: &Ended, operator: &str, message: &str) {
-    assert_eq!(ended.code, 70, "{}", ended.err);
+    ended.with_code(70);
     let plain = ended.err.lines().find(|l| l.starts_with("tideflow: ")).unwrap_or_default();
     let words = format!("tideflow: panic in operator `{operator}` (thread ");
     assert!(plain.starts_with(&words) && plain.contains(message), "{}", ended.err);

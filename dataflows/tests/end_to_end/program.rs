@@ -49,6 +49,18 @@ pub struct Ended {
     pub took: Duration,
 }
 
+impl Ended {
+    /// That it ended with this code. What it said last comes first: reports are cut at their end.
+    #[track_caller]
+    pub fn with_code(&self, code: i32) {
+        let said = format!("{}{}", self.out, self.err);
+        let mut lines: Vec<&str> = said.lines().rev().take(30).collect();
+        lines.reverse();
+        let last = lines.join("\n");
+        assert!(self.code == code, "code {}, expected {code}; its last words:\n{last}", self.code);
+    }
+}
+
 /// A running process, killed when it is dropped.
 pub struct Running {
     child: Child,

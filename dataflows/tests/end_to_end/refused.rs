@@ -237,7 +237,7 @@ fn a_signal_before_the_start_ends_it_at_once_and_well() {
     graph.wait_for("pages: /metrics");
     graph.signal("TERM");
     let ended = graph.end();
-    assert_eq!(ended.code, 0, "{}", ended.err);
+    ended.with_code(0);
     assert!(ended.err.contains("stopped before the start"), "{}", ended.err);
 }
 
@@ -260,7 +260,7 @@ fn fault_a_stranger_at_the_port_between_processes_ends_the_start() {
     };
     stranger.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("somebody listens");
     let ended = graph.end();
-    assert_eq!(ended.code, 1, "{}", ended.err);
+    ended.with_code(1);
     assert!(ended.err.contains("nothing else may connect to their ports"), "{}", ended.err);
 }
 
@@ -273,7 +273,7 @@ fn fault_a_process_whose_job_never_comes_together_ends_after_the_time_configured
         let process = format!("--workers.process={process}");
         let flags = [&hosts, &process, "--workers.join_timeout_ms=300"];
         let ended = run(device_health("run", &topics, &model("health")).args(flags));
-        assert_eq!(ended.code, 3, "{}", ended.err);
+        ended.with_code(3);
         let expected = "not all processes of the job were there within 300 ms";
         assert!(ended.err.contains(expected), "{}", ended.err);
     }
@@ -313,6 +313,6 @@ fn fault_a_taken_port_between_processes_ends_the_start() {
     std::fs::write(&hosts, lines).expect("the folder is ours");
     let flag = format!("--workers.hostfile={}", hosts.display());
     let ended = run(device_health("run", &topics, &model("health")).arg(flag));
-    assert_eq!(ended.code, 3, "{}", ended.err);
+    ended.with_code(3);
     assert!(ended.err.contains("Address already in use"), "{}", ended.err);
 }

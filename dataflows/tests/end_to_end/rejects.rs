@@ -161,7 +161,7 @@ fn oracle_every_reject_is_a_dead_letter_every_late_reading_is_on_its_topic_and_t
     }
     graph.signal("TERM");
     let ended = graph.end();
-    assert_eq!(ended.code, 0, "{}", ended.err);
+    ended.with_code(0);
 
     let mut letters = topics.read(&topics.rejects);
     letters.sort_by_key(|letter| letter.header("offset").parse::<i64>().expect("a number"));
@@ -185,7 +185,7 @@ fn fault_a_bad_record_of_the_largest_size_is_a_dead_letter_that_was_cut() {
     topics.send([at(0, "d1", START), largest, at(0, "d1", START + MINUTE)]);
     let flags = ["--readings.until=end"];
     let ended = run(device_health("run", &topics, &model("health")).args(flags));
-    assert_eq!(ended.code, 0, "{}", ended.err);
+    ended.with_code(0);
     let letters = topics.read(&topics.rejects);
     assert_eq!(letters.len(), 1);
     assert_eq!((letters[0].header("cut_from"), letters[0].header("offset")), ("999900", "1"));
@@ -205,7 +205,7 @@ fn fault_a_reading_without_a_kafka_timestamp_is_a_dead_letter_without_one() {
 
     let flags = ["--readings.until=end"];
     let ended = run(device_health("run", &topics, &model("health")).args(flags));
-    assert_eq!(ended.code, 0, "{}", ended.err);
+    ended.with_code(0);
     let letters = topics.read(&topics.rejects);
     assert_eq!(letters.len(), 1);
     assert_dead_letter(&letters[0], &sent[1], &topics.readings, "no_timestamp");
@@ -222,7 +222,7 @@ fn fault_a_window_that_the_model_cannot_score_is_a_dead_letter_from_nowhere() {
     topics.send([at(0, "d1", START), hot, at(0, "d1", START + MINUTE)]);
     let flags = ["--readings.until=end"];
     let ended = run(device_health("run", &topics, &model("overflow")).args(flags));
-    assert_eq!(ended.code, 0, "{}", ended.err);
+    ended.with_code(0);
 
     let letters = topics.read(&topics.rejects);
     assert_eq!(letters.len(), 1, "{letters:?}");
@@ -263,11 +263,11 @@ fn dead_letters_are_listed_and_sent_back_to_where_they_came_from_each_once() {
     let before = topics.read(&topics.readings);
     let flags = ["--readings.until=end"];
     let ended = run(device_health("run", &topics, &model("health")).args(flags));
-    assert_eq!(ended.code, 0, "{}", ended.err);
+    ended.with_code(0);
 
     let rejects = |args: &[&str]| {
         let ended = run(device_health("rejects", &topics, &model("health")).args(args));
-        assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
+        ended.with_code(0);
         ended.out
     };
     let listed = rejects(&["ls"]);

@@ -26,7 +26,7 @@ fn stop(graph: Running) {
     let since = Instant::now();
     graph.signal("TERM");
     let ended = graph.end();
-    assert_eq!(ended.code, 0, "{}", ended.err);
+    ended.with_code(0);
     assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
 }
 
@@ -146,7 +146,7 @@ fn a_start_at_a_time_reads_from_the_first_record_of_that_kafka_timestamp() {
     topics.send([at(1, "new", minute(4)), at(2, "new", minute(5))]);
     let from = format!("--readings.start={}", minute(3));
     let ended = start(&topics, &[&from, "--readings.until=end"]).end();
-    assert_eq!(ended.code, 0, "{}", ended.err);
+    ended.with_code(0);
     let expected = named(&[2, 4, 5].map(|n| ("new", minute(n))));
     assert_eq!(keys(&topics.read(&topics.windows)), expected);
 }
@@ -241,7 +241,7 @@ fn oracle_a_signal_to_one_process_stops_the_whole_job() {
         let since = Instant::now();
         processes[1].signal("TERM");
         for ended in processes.map(Running::end) {
-            assert_eq!(ended.code, 0, "{}", ended.err);
+            ended.with_code(0);
         }
         assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
     });

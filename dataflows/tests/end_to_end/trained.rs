@@ -70,7 +70,7 @@ fn oracle_a_model_of_the_training_package_scores_in_the_graph_as_in_python() {
     let topics = Topics::new(TestBroker::shared(), 2, 2);
     topics.send(warmer_and_warmer());
     let ended = run(device_health("run", &topics, path.as_ref()).arg("--readings.until=end"));
-    assert_eq!(ended.code, 0, "{}", ended.err);
+    ended.with_code(0);
 
     let [windows, said] = ["windows.jsonl", "said.json"].map(|name| folder.path().join(name));
     write_values(&windows, &topics.read(&topics.windows));

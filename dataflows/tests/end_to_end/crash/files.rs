@@ -120,7 +120,7 @@ impl FileJob {
 
     fn runs_well(&self, layout: Layout, more: &[&str]) {
         for ended in self.run(layout, more, None, DEADLINE) {
-            assert_eq!(ended.code, 0, "{}", ended.err);
+            ended.with_code(0);
         }
     }
 
@@ -157,7 +157,7 @@ fn stops_and_leaves_nothing_behind(job: &FileJob) {
     run.wait_until("files", |metrics| metrics.sum(name, &[]) > 0.0);
     run.signal("TERM");
     let ended = run.end();
-    assert_eq!(ended.code, 0, "{}", ended.err);
+    ended.with_code(0);
     assert_eq!(OUTPUTS.map(|output| job.waiting(output)), [0, 0]);
     assert!(!job.lines("raw").is_empty());
 }

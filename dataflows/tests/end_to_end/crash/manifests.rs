@@ -82,14 +82,14 @@ fn crash_a_snapshot_of_a_fenced_process_that_has_nothing_to_publish_does_not_cou
         let last = job.start(&["--readings.until=end"]);
         assert_eq!(goes_on_from(&last), counted);
         let ended = last.end();
-        assert_eq!(ended.code, 0, "{}", ended.err);
+        ended.with_code(0);
     });
     let found = content(job.topics.read(&job.topics.windows));
 
     let alone = Topics::reading(TestBroker::shared(), &job.topics.readings, 2);
     let mut command = device_health("run", &alone, &model("health"));
     let ended = Running::start(command.arg("--readings.until=end")).end();
-    assert_eq!(ended.code, 0, "{}", ended.err);
+    ended.with_code(0);
     let expected = content(alone.read(&alone.windows));
     assert_eq!((found.len(), &found), (1, &expected));
 }
