@@ -161,7 +161,9 @@ impl<C: DeserializeOwned + Clone + Send + Sync + 'static> Runner for GraphRunner
     fn run(&self, setup: &Setup<C>, stop: &Stop) -> Result<(), RunFailure> {
         let started = Arc::<AtomicBool>::default();
         leave_when_asked_before_the_start(stop, started.clone());
-        for (what, outcome) in self.plan(&setup.config)?.findings() {
+        // Held while the graph runs: with it go connections that the checks have made.
+        let plan = self.plan(&setup.config)?;
+        for (what, outcome) in plan.findings() {
             let found = outcome.map_err(|failure| RunFailure {
                 kind: failure.kind,
                 message: format!("{what}: {}", failure.message),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tideflow_core::kafka::KafkaConfig;
+use tideflow_core::kafka::{Connection, KafkaConfig};
 use tideflow_core::{
     BindingLog, BuildError, Check, Durability, Epoch, Flow, Job as Run, KeyGroup, RecentBindings,
     Recovered, RestoreFrom, StateForm, StateRequest, crash_point,
@@ -42,6 +42,8 @@ struct Held {
     shards: BTreeMap<u32, Shard>,
     store: Option<Arc<Store>>,
     watch: Option<GenerationWatch>,
+    /// For the questions of the start, and those after each snapshot.
+    connection: Option<Connection>,
 }
 
 /// What every worker must know, beside where the graph goes on.
@@ -119,10 +121,12 @@ impl Durability for ExactlyOnce {
         states: &[StateForm],
         out: &mut dyn Write,
     ) -> Result<(), BuildError> {
+        let _held = self.job.kafka.connect().map_err(StartError::from)?;
         Ok(self.job.answer(request, states, out)?)
     }
 
     fn recover(&self, run: &Run) -> Result<Recovered, BuildError> {
+        let connection = self.job.kafka.connect().map_err(StartError::from)?;
         let mut started = self.job.start(&run.failure)?;
         let resume = started.resume();
         if resume.ended() {
@@ -144,6 +148,7 @@ impl Durability for ExactlyOnce {
         held.store = Some(started.store.clone());
         held.shards = shards.into_iter().map(|shard| (shard.number(), shard)).collect();
         held.started = Some(started);
+        held.connection = Some(connection);
         Ok(Recovered { resume, notes })
     }
 

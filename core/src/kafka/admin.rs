@@ -7,17 +7,14 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{
-    AdminClient, AdminOptions, NewPartitions, NewTopic as RdNewTopic, TopicReplication,
-};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::admin::{NewPartitions, NewTopic as RdNewTopic, TopicReplication};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError as RdError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 
-use super::client_log::ClientLog;
+use super::clients::Clients;
 use super::config::KafkaConfig;
 use super::error::{KafkaError, away};
-use super::settings::Role;
 use crate::ErrorKind;
 
 /// How long the first question may take before the reasons for its silence are looked at; each
@@ -38,7 +35,7 @@ impl KafkaConfig {
     /// [`KafkaError::Authentication`] at once when a broker refuses the login,
     /// [`KafkaError::Unreachable`] after the time.
     pub fn reachable(&self) -> Result<(), KafkaError> {
-        Question::new(self)?.metadata(None).map(drop)
+        Question::answered(self).map(drop)
     }
 
     /// The number of partitions of a topic; waits for a broker at most `connect_timeout_ms`.
@@ -53,20 +50,26 @@ impl KafkaConfig {
     }
 }
 
-/// A client that only asks, with a deadline for the answer.
+/// A question or an order, with a deadline for the answer.
 pub(super) struct Question<'a> {
     config: &'a KafkaConfig,
-    client: BaseConsumer<ClientLog>,
+    pub(super) clients: Arc<Clients>,
     since: Instant,
 }
 
 impl<'a> Question<'a> {
     pub(super) fn new(config: &'a KafkaConfig) -> Result<Self, KafkaError> {
-        let client = config
-            .client(Role::Admin)?
-            .create_with_context(ClientLog::new("metadata"))
-            .map_err(|error| KafkaError::client("making a metadata client", &error))?;
-        Ok(Question { config, client, since: Instant::now() })
+        let clients = Clients::of(config)?;
+        // What went wrong at an earlier question may be well by now; if not, it is told again.
+        clients.asks.context().forget();
+        Ok(Question { config, clients, since: Instant::now() })
+    }
+
+    /// Of a cluster that has answered one: an order's own errors do not tell why it does not.
+    pub(super) fn answered(config: &'a KafkaConfig) -> Result<Self, KafkaError> {
+        let question = Question::new(config)?;
+        question.metadata(None)?;
+        Ok(question)
     }
 
     fn left(&self) -> Duration {
@@ -76,7 +79,8 @@ impl<'a> Question<'a> {
     /// Where a partition ends.
     pub(super) fn end_offset(&self, topic: &str, partition: i32) -> Result<i64, KafkaError> {
         let doing = || format!("asking for the end of topic `{topic}` partition {partition}");
-        let asked = self.client.fetch_watermarks(topic, partition, self.config.connect_timeout());
+        let asked =
+            self.clients.asks.fetch_watermarks(topic, partition, self.config.connect_timeout());
         asked.map(|(_, end)| end).map_err(|error| KafkaError::client(doing(), &error))
     }
 
@@ -85,11 +89,11 @@ impl<'a> Question<'a> {
         let mut patience = QUESTION;
         loop {
             let left = self.left();
-            let answer = self.client.fetch_metadata(topic, left.min(patience));
+            let answer = self.clients.asks.fetch_metadata(topic, left.min(patience));
             patience *= 2;
             // Serves librdkafka's lines and errors to the context.
-            while self.client.poll(Duration::ZERO).is_some() {}
-            if let Some(reason) = self.client.context().refused_login() {
+            while self.clients.asks.poll(Duration::ZERO).is_some() {}
+            if let Some(reason) = self.clients.asks.context().refused_login() {
                 let brokers = self.config.brokers.clone();
                 return Err(KafkaError::Authentication { brokers, reason });
             }
@@ -102,7 +106,7 @@ impl<'a> Question<'a> {
                 Err(error) => return Err(KafkaError::client("asking for metadata", &error)),
             };
             if left.is_zero() {
-                let last = self.client.context().last_error().unwrap_or(unclear);
+                let last = self.clients.asks.context().last_error().unwrap_or(unclear);
                 // A broker that expects something else hangs up on the first request.
                 let hint = if last.contains("APIVERSION_QUERY") {
                     "; is `security` what the broker expects?"
@@ -175,7 +179,8 @@ impl<'a> NewTopic<'a> {
 /// [`KafkaError::TopicExists`] for the first that was there already (the others are made), and
 /// whatever else the brokers refuse.
 pub fn create_topics(config: &KafkaConfig, topics: &[NewTopic<'_>]) -> Result<(), KafkaError> {
-    let (admin, options) = admin(config)?;
+    let question = Question::answered(config)?;
+    let (admin, options) = question.clients.orders(config)?;
     let wanted: Vec<RdNewTopic<'_>> = topics
         .iter()
         .map(|topic| {
@@ -207,7 +212,8 @@ pub fn add_partitions(
     topic: &str,
     partitions: usize,
 ) -> Result<(), KafkaError> {
-    let (admin, options) = admin(config)?;
+    let question = Question::answered(config)?;
+    let (admin, options) = question.clients.orders(config)?;
     let doing = || format!("adding partitions to topic `{topic}`");
     let wanted = NewPartitions::new(topic, partitions);
     let results = block_on(admin.create_partitions([&wanted], &options))
@@ -223,7 +229,8 @@ pub fn add_partitions(
 /// # Errors
 /// When the brokers refuse the first of them; the others are removed.
 pub fn delete_topics(config: &KafkaConfig, topics: &[&str]) -> Result<(), KafkaError> {
-    let (admin, options) = admin(config)?;
+    let question = Question::answered(config)?;
+    let (admin, options) = question.clients.orders(config)?;
     let results = block_on(admin.delete_topics(topics, &options))
         .map_err(|error| KafkaError::client("deleting topics", &error))?;
     for result in results {
@@ -232,18 +239,6 @@ pub fn delete_topics(config: &KafkaConfig, topics: &[&str]) -> Result<(), KafkaE
         })?;
     }
     Ok(())
-}
-
-pub(super) fn admin(
-    config: &KafkaConfig,
-) -> Result<(AdminClient<ClientLog>, AdminOptions), KafkaError> {
-    config.reachable()?;
-    let client = config
-        .client(Role::Admin)?
-        .create_with_context(ClientLog::new("admin"))
-        .map_err(|error| KafkaError::client("making an admin client", &error))?;
-    let timeout = Some(config.connect_timeout());
-    Ok((client, AdminOptions::new().request_timeout(timeout).operation_timeout(timeout)))
 }
 
 /// Brokers answer before every one of them knows the topic and its leaders.

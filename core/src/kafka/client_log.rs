@@ -38,6 +38,11 @@ impl ClientLog {
         ClientLog { client: client.into(), heard: Mutex::default() }
     }
 
+    /// Forgets what went wrong so far.
+    pub fn forget(&self) {
+        *lock(&self.heard) = Heard::default();
+    }
+
     /// The last thing that went wrong, in librdkafka's words.
     pub fn last_error(&self) -> Option<String> {
         lock(&self.heard).last.clone()

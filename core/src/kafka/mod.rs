@@ -7,6 +7,7 @@
 
 mod admin;
 mod client_log;
+mod clients;
 mod config;
 mod embedded;
 mod error;
@@ -18,6 +19,7 @@ mod topic_settings;
 
 pub use admin::{NewTopic, add_partitions, create_topics, delete_topics};
 pub use client_log::ClientLog;
+pub use clients::Connection;
 pub use config::{KafkaConfig, KafkaConfigError, LogLevel, SaslMechanism, Security};
 pub use embedded::EmbeddedBroker;
 pub use error::KafkaError;

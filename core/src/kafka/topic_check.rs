@@ -1,5 +1,7 @@
 //! What must hold of a topic before a graph starts.
 
+use std::sync::OnceLock;
+
 use super::{KafkaConfig, KafkaError};
 use crate::{Check, CheckFailure, ErrorKind};
 
@@ -32,9 +34,12 @@ impl KafkaConfig {
     /// What must hold of the brokers before anything else makes sense.
     pub fn broker_check(&self) -> Check {
         let (kafka, what) = (self.clone(), format!("broker `{}`", self.brokers));
+        // For the checks that come after it.
+        let connection = OnceLock::new();
         let reach = move || {
             let failure = |e: KafkaError| CheckFailure { kind: e.kind(), message: e.to_string() };
             kafka.validate().map_err(|e| failure(e.into()))?;
+            let _ = connection.set(kafka.connect().map_err(failure)?);
             kafka.reachable().map_err(failure).map(|()| "answers".to_string())
         };
         // The whole configuration, secrets masked: two logins are two checks.

@@ -7,7 +7,7 @@ use rdkafka::admin::ResourceSpecifier;
 use rdkafka::error::{KafkaError as RdError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::admin::{Question, admin, block_on};
+use super::admin::{Question, block_on};
 use super::config::KafkaConfig;
 use super::error::KafkaError;
 
@@ -31,15 +31,16 @@ pub struct FoundTopic {
 /// [`KafkaError::TopicMissing`], [`KafkaError::Authorization`] (a login needs `Describe` and
 /// `DescribeConfigs` of the topic), and those of [`KafkaConfig::reachable`].
 pub fn describe_topic(config: &KafkaConfig, topic: &str) -> Result<FoundTopic, KafkaError> {
-    let metadata = Question::new(config)?.metadata(Some(topic))?;
+    let question = Question::new(config)?;
+    let metadata = question.metadata(Some(topic))?;
     let found = metadata.topics().iter().find(|found| found.name() == topic);
     let copies = found.map_or(&[][..], |found| found.partitions());
     let doing = || format!("reading the settings of topic `{topic}`");
     let asked = [ResourceSpecifier::Topic(topic)];
     let since = Instant::now();
+    let (admin, options) = question.clients.orders(config)?;
+    let options = options.request_timeout(Some(config.connect_timeout().min(QUESTION)));
     let answers = loop {
-        let (admin, options) = admin(config)?;
-        let options = options.request_timeout(Some(config.connect_timeout().min(QUESTION)));
         match block_on(admin.describe_configs(&asked, &options)) {
             Ok(answers) => break answers,
             // A question may be lost with its connection: it is asked again.
@@ -85,7 +86,8 @@ pub fn delete_records(
         list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
             .map_err(|error| failed(&error))?;
     }
-    let (admin, options) = admin(config)?;
+    let question = Question::answered(config)?;
+    let (admin, options) = question.clients.orders(config)?;
     let answer = block_on(admin.delete_records(&list, &options)).map_err(|error| failed(&error))?;
     let mut starts = Vec::new();
     for element in answer.elements_for_topic(topic) {

@@ -38,7 +38,7 @@ impl BindingsTopic {
     }
 
     /// Deletes the records before this offset, the one that the oldest manifest to be kept names, and
-    /// returns the offset at which the log begins now. Connects anew: for once in many epochs.
+    /// returns the offset at which the log begins now.
     ///
     /// # Errors
     /// When the brokers do not do it. The log is longer than it needs to be then, no more.
