@@ -64,8 +64,8 @@ docs: ## build the documentation of all crates
 	@scripts/setup.sh system
 	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --workspace --all-features
 
-clean: ## remove what was built here; downloads stay
+clean: ## remove what was built here; downloads, and what jobs have kept in .tideflow/state, stay
 	cargo clean
-	rm -rf .tideflow
+	[ ! -d .tideflow ] || find .tideflow -mindepth 1 -maxdepth 1 ! -name state -exec rm -rf {} +
 
 .PHONY: help setup build demo demo-real test crash train bench bench-build fmt lint docs clean

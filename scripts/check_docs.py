@@ -46,8 +46,19 @@ def links():
                 yield f"{document.relative_to(ROOT)}: link to `{target}`, which is not there"
 
 
+def paths():
+    """A file that a document names in backticks with its folder is the end of some file's path."""
+    tops = [top for top in ROOT.iterdir() if top.name not in BUILT]
+    there = [f"/{p.relative_to(ROOT)}" for top in tops for p in [top, *top.rglob("*")]]
+    for document in DOCUMENTS:
+        named = r"`([\w.-]+(?:/[\w.-]+)+\.(?:md|py|rs|sh|toml))`"
+        for path in re.findall(named, document.read_text()):
+            if not any(found.endswith(f"/{path}") for found in there):
+                yield f"{document.relative_to(ROOT)}: `{path}`, which is not there"
+
+
 def main():
-    problems = [*schemas(), *graph(), *links()]
+    problems = [*schemas(), *graph(), *links(), *paths()]
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0

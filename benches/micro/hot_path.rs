@@ -7,7 +7,8 @@ use tideflow::operators::{Aggregate, Stats, Total};
 use tideflow::prelude::DeviceId;
 use tideflow::sinks::kafka::partition_for;
 use tideflow::sources::kafka::{FlatRecord, decode_json};
-use tideflow_dataflows::device_health::{Reading, ReadingStats};
+use tideflow_dataflows::Reading;
+use tideflow_dataflows::device_health::ReadingStats;
 
 fn main() {
     divan::main();

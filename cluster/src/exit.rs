@@ -13,7 +13,7 @@ pub enum Exit {
     Done = 0,
     /// Failed while running, or did not end within `run.stop_timeout_ms`.
     Failed = 1,
-    /// The configuration or the command line is refused; nothing was touched.
+    /// The configuration, the command line or what was found there is refused: somebody must change it.
     Refused = 2,
     /// Something it depends on was not reachable in time.
     Unreachable = 3,
@@ -44,7 +44,9 @@ impl Exit {
         match self {
             Exit::Done => "finished, or stopped cleanly by SIGINT or SIGTERM",
             Exit::Failed => "failed while running, or did not stop within run.stop_timeout_ms",
-            Exit::Refused => "configuration or command line refused, nothing was touched",
+            Exit::Refused => {
+                "refused: configuration, command line or what was found must be changed first"
+            }
             Exit::Unreachable => "something it depends on was not reachable in time",
             Exit::Panicked => "panic: an error in the program",
             Exit::SecondSignal => "left at once on a second signal",

@@ -190,12 +190,12 @@ fn config_prints_what_is_effective_and_hides_secrets() {
 fn golden_check_lists_what_it_found_and_exits_with_what_to_mend_first() {
     let (code, out, _) = output(&["check"]);
     assert_eq!(code, 0);
-    assert_eq!(out, "ok    configuration: 1 settings besides defaults\nok    thing 1: there\n");
+    assert_eq!(out, "ok    configuration: 1 set, the rest by default\nok    thing 1: there\n");
     let (code, out, _) = output(&["check", "--probe.act", "fail", "--probe.checks", "3"]);
     assert_eq!(code, 2);
     assert_eq!(
         out,
-        "ok    configuration: 3 settings besides defaults\nFAIL  thing 1: found Unavailable\n\
+        "ok    configuration: 3 set, the rest by default\nFAIL  thing 1: found Unavailable\n\
          FAIL  thing 2: found Invalid\nFAIL  thing 3: found Fatal\n"
     );
     assert_eq!(output(&["check", "--probe.act", "fail"]).0, 3);

@@ -7,7 +7,8 @@ use tideflow::core::kafka::KAFKA_DEFAULTS;
 use tideflow::job::{JOB_DEFAULTS, JobConfig};
 use tideflow::prelude::*;
 use tideflow::sinks::files::FileSinkConfig;
-use tideflow_dataflows::device_health::{Reading, ReadingStats, WindowConfig, WindowRecord};
+use tideflow_dataflows::Reading;
+use tideflow_dataflows::device_health::{ReadingStats, WindowConfig, WindowRecord};
 
 const DEFAULTS: &str = r#"
 # The folder for readings.

@@ -2,3 +2,7 @@
 
 pub mod device_health;
 pub mod fleet_view;
+
+mod reading;
+
+pub use reading::Reading;

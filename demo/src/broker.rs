@@ -85,6 +85,16 @@ impl Broker {
         self.topics.clear();
     }
 
+    /// Removes these topics too in the end: the job makes them.
+    pub fn remove_too(&mut self, topics: impl IntoIterator<Item = String>) {
+        self.topics.extend(topics);
+    }
+
+    /// Whether it is in this process; it has no transactions.
+    pub fn is_embedded(&self) -> bool {
+        self.embedded.is_some()
+    }
+
     /// How it is reached.
     pub fn kafka(&self) -> &KafkaConfig {
         &self.kafka
@@ -163,13 +173,14 @@ fn about_cluster(brokers: &str, prefix: &str) -> Vec<String> {
     ]
 }
 
-/// What to make of an error that says that records are gone, which in a demo have only one reason.
+/// What a loss of records means, which in a demo have only one reason to be gone.
+pub const DROPPED: &str = "; the broker has dropped records before they were read: this machine is too slow \
+                           for so many readings a second";
+
+/// [`DROPPED`], where an error says that.
 pub fn dropped(error: &(dyn Error + 'static)) -> &'static str {
     match error.downcast_ref::<KafkaError>() {
-        Some(KafkaError::OffsetOutOfRange { .. }) => {
-            "; the broker has dropped records before they were read: this machine is too slow for so \
-             many readings a second"
-        }
+        Some(KafkaError::OffsetOutOfRange { .. }) => DROPPED,
         _ => "",
     }
 }

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use anyhow::Context;
 use tideflow::cluster::settings::{Inputs, Schema, Settings};
 use tideflow::cluster::{FRAMEWORK_DEFAULTS, FrameworkConfig};
+use tideflow::job::Delivery;
 use tideflow::models::ModelRef;
 use tideflow_dataflows::device_health::{DEFAULTS, DeviceHealth, Topics};
 
@@ -70,6 +71,10 @@ pub fn prepare(
         None => Broker::embedded(&topics)?,
         Some(_) => Broker::at(config.kafka.clone(), &topics)?,
     };
+    if broker.is_embedded() {
+        config.job.delivery = Delivery::AtLeastOnce;
+    }
+    config.job.name = broker.topic("job");
     config.kafka = broker.kafka().clone();
     config.model.path = model;
     config.readings.topic = broker.topic(READINGS);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tideflow_core::kafka::KafkaConfig;
 use tideflow_core::{Durability, LogOnly, OptionProblem, RecentBindings};
 use tideflow_sinks::kafka::shard::TRANSACTION_TIMEOUT_MS;
-use tideflow_state::Copies;
+use tideflow_state::{Copies, Store};
 
 use crate::ExactlyOnce;
 
@@ -73,6 +73,11 @@ impl JobConfig {
     pub fn problems(&self, section: &str) -> Vec<OptionProblem> {
         let (replication, insync) = (self.replication, self.insync_min);
         let mut problems = Vec::new();
+        if !self.name.is_empty()
+            && let Err(error) = Store::check_job(&self.state, &self.name)
+        {
+            problems.push(OptionProblem::new(format!("{section}.name"), error.to_string()));
+        }
         if insync > replication {
             let why = format!("{insync} of `{section}.replication`, {replication}, can never be");
             problems.push(OptionProblem::new(format!("{section}.insync_min"), why));
@@ -82,10 +87,24 @@ impl JobConfig {
 
     /// What makes a graph of this name durable, as the options say.
     pub fn durability(&self, graph: &str, kafka: &KafkaConfig) -> Arc<dyn Durability> {
-        let name = if self.name.is_empty() { graph } else { &self.name };
+        let name = self.name_in(graph);
         match self.delivery {
             Delivery::ExactlyOnce => Arc::new(ExactlyOnce::new(name, self, kafka)),
             Delivery::AtLeastOnce => Arc::new(LogOnly::new(RecentBindings::new(BINDINGS_KEPT))),
+        }
+    }
+
+    fn name_in<'a>(&'a self, graph: &'a str) -> &'a str {
+        if self.name.is_empty() { graph } else { &self.name }
+    }
+
+    /// The topics that the first start of a graph of this name makes for itself.
+    pub fn own_topics(&self, graph: &str, kafka: &KafkaConfig) -> Vec<String> {
+        match self.delivery {
+            Delivery::ExactlyOnce => {
+                ExactlyOnce::new(self.name_in(graph), self, kafka).own_topics()
+            }
+            Delivery::AtLeastOnce => Vec::new(),
         }
     }
 

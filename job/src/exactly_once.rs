@@ -66,6 +66,11 @@ impl ExactlyOnce {
         ExactlyOnce { job, held: Mutex::default() }
     }
 
+    /// The topics of its own that the job's first start makes.
+    pub fn own_topics(&self) -> Vec<String> {
+        self.job.own_topics().map(|(topic, _)| topic).into()
+    }
+
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().expect("no holder of this lock panics")
     }

@@ -91,7 +91,8 @@ fn set_up<R: Runner>(
         Some(framework) if starts => framework.hosts(&settings).map_err(&mut keep).ok(),
         _ => None,
     };
-    if let (Some(config), true) = (&config, starts) {
+    let used = starts || matches!(action, Action::Ask(_));
+    if let (Some(config), true) = (&config, used) {
         problems.extend(runner.validate(&settings, config));
     }
     match (framework, config) {
@@ -147,7 +148,7 @@ fn serve<R: Runner>(runner: &R, setup: &Setup<R::Config>) -> Result<Option<HttpS
 fn check<R: Runner>(runner: &R, setup: &Setup<R::Config>) -> Exit {
     let findings = runner.check(setup);
     let mut text =
-        format!("ok    configuration: {} settings besides defaults\n", setup.settings.set_count());
+        format!("ok    configuration: {} set, the rest by default\n", setup.settings.set_count());
     let mut exit = Exit::Done;
     for finding in findings {
         let what = finding.what;

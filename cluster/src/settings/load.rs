@@ -102,7 +102,11 @@ impl Settings {
 
     /// A problem with the value of an option, or with a section, found by the part that uses it.
     pub fn refuse(&self, key: &str, reason: impl fmt::Display) -> Problem {
-        Problem::Refused { place: self.place(key), key: key.into(), reason: reason.to_string() }
+        let (place, mut reason) = (self.place(key), reason.to_string());
+        if place == "default" {
+            reason += &format!(" (`--{key}`, or `{}`)", texts::variable(key));
+        }
+        Problem::Refused { place, key: key.into(), reason }
     }
 
     /// The values that were set, without the defaults: how many, for a log line.

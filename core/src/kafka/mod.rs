@@ -24,6 +24,7 @@ pub use config::{KafkaConfig, KafkaConfigError, LogLevel, SaslMechanism, Securit
 pub use embedded::EmbeddedBroker;
 pub use error::KafkaError;
 pub use settings::Role;
+pub use topic_check::topic_problems;
 pub use topic_settings::{FoundTopic, delete_records, describe_topic, end_offsets};
 
 /// The defaults and manual of [`KafkaConfig`], for a graph's command line: the section `[kafka]`.

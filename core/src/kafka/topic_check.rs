@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::{KafkaConfig, KafkaError};
-use crate::{Check, CheckFailure, ErrorKind};
+use crate::{Check, CheckFailure, ErrorKind, OptionProblem};
 
 impl KafkaConfig {
     /// Checks that the configuration can be used and a broker answers; then that the topic is there,
@@ -45,4 +45,28 @@ impl KafkaConfig {
         // The whole configuration, secrets masked: two logins are two checks.
         Check { what, key: format!("{self:?}"), after: None, run: Box::new(reach) }
     }
+}
+
+/// What is wrong with the topics of a graph, each with its option: one has no name, or two uses. A graph that
+/// writes to its input reads its own results for ever.
+///
+/// ```
+/// # use tideflow_core::kafka::topic_problems;
+/// let problems = topic_problems(&[("readings.topic", "cargo"), ("topics.alarms", "cargo")]);
+/// assert_eq!(problems[0].key, "topics.alarms");
+/// assert_eq!(problems[0].reason, "`cargo` is `readings.topic` too, expected a topic of its own");
+/// ```
+pub fn topic_problems(topics: &[(&str, &str)]) -> Vec<OptionProblem> {
+    let problem = |(n, (key, topic)): (usize, &(&str, &str))| {
+        let first = topics[..n].iter().find(|(_, other)| other == topic);
+        let reason = match (*topic, first) {
+            ("", _) => "expected a topic's name, found nothing".to_string(),
+            (_, Some((first, _))) => {
+                format!("`{topic}` is `{first}` too, expected a topic of its own")
+            }
+            _ => return None,
+        };
+        Some(OptionProblem::new(*key, reason))
+    };
+    topics.iter().enumerate().filter_map(problem).collect()
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tideflow::core::OptionProblem;
-use tideflow::core::kafka::KAFKA_DEFAULTS;
+use tideflow::core::kafka::{KAFKA_DEFAULTS, topic_problems};
 use tideflow::job::{JOB_DEFAULTS, JobConfig};
 use tideflow::prelude::*;
 use tideflow::sinks::kafka::KafkaSinkConfig;
@@ -36,24 +36,14 @@ impl DeviceHealth {
     pub fn problems(&self) -> Vec<OptionProblem> {
         let mut problems: Vec<_> = self.kafka.problem("kafka").into_iter().collect();
         problems.extend(self.job.problems("job"));
-        let Topics { windows, scores, alarms, late, rejects, .. } = &self.topics;
-        let mut seen: Vec<(&str, &str)> = Vec::new();
-        for (key, topic) in [
+        problems.extend(topic_problems(&[
             ("readings.topic", &self.readings.topic),
-            ("topics.windows", windows),
-            ("topics.scores", scores),
-            ("topics.alarms", alarms),
-            ("topics.late", late),
-            ("topics.rejects", rejects),
-        ] {
-            if topic.is_empty() {
-                problems.push(OptionProblem::new(key, "expected a topic's name, found nothing"));
-            } else if let Some((first, _)) = seen.iter().find(|(_, other)| other == topic) {
-                let why = format!("`{topic}` is `{first}` too, expected a topic of its own");
-                problems.push(OptionProblem::new(key, why));
-            }
-            seen.push((key, topic));
-        }
+            ("topics.windows", &self.topics.windows),
+            ("topics.scores", &self.topics.scores),
+            ("topics.alarms", &self.topics.alarms),
+            ("topics.late", &self.topics.late),
+            ("topics.rejects", &self.topics.rejects),
+        ]));
         let AlarmConfig { raise_above, clear_below, .. } = self.alarm;
         if clear_below > raise_above {
             let why = format!("{clear_below} lies above `alarm.raise_above`, {raise_above}");

@@ -1,14 +1,16 @@
 //! The health of a fleet: readings in; minute statistics, scores and alarms out.
 
 mod config;
-mod reading;
 mod records;
+mod stats;
 
 pub use config::{AlarmConfig, DEFAULTS, DeviceHealth, ModelConfig, Topics, WindowConfig};
-pub use reading::{Reading, ReadingStats};
 pub use records::{AlarmRecord, LateRecord, ScoreRecord, WindowRecord};
+pub use stats::ReadingStats;
 
 use tideflow::prelude::*;
+
+use crate::Reading;
 
 /// Scores every device once a window, and raises an alarm when its health model says so.
 ///

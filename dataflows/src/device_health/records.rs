@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tideflow::prelude::*;
 
-use super::{Reading, ReadingStats};
+use super::ReadingStats;
+use crate::Reading;
 
 type Minute = Window<DeviceId, ReadingStats>;
 
@@ -133,19 +134,26 @@ impl From<Late<Reading>> for LateRecord {
     }
 }
 
-macro_rules! keyed_by_device {
-    ($($record:ident . $($path:ident).+),+ $(,)?) => {$(
-        impl KeyedRecord for $record {
-            fn key(&self) -> &[u8] {
-                self.$($path).+.as_str().as_bytes()
-            }
-        }
-    )+};
+impl KeyedRecord for WindowRecord {
+    fn key(&self) -> &[u8] {
+        self.device.as_str().as_bytes()
+    }
 }
 
-keyed_by_device!(
-    WindowRecord.device,
-    ScoreRecord.device,
-    AlarmRecord.device,
-    LateRecord.reading.device,
-);
+impl KeyedRecord for ScoreRecord {
+    fn key(&self) -> &[u8] {
+        self.device.as_str().as_bytes()
+    }
+}
+
+impl KeyedRecord for AlarmRecord {
+    fn key(&self) -> &[u8] {
+        self.device.as_str().as_bytes()
+    }
+}
+
+impl KeyedRecord for LateRecord {
+    fn key(&self) -> &[u8] {
+        self.reading.device.as_str().as_bytes()
+    }
+}

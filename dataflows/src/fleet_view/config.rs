@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tideflow::core::OptionProblem;
-use tideflow::core::kafka::KAFKA_DEFAULTS;
+use tideflow::core::kafka::{KAFKA_DEFAULTS, topic_problems};
 use tideflow::job::{JOB_DEFAULTS, JobConfig};
 use tideflow::operators::Latest;
 use tideflow::prelude::*;
 use tideflow::sinks::kafka::KafkaSinkConfig;
-use tideflow::sources::kafka::KafkaTableConfig;
+use tideflow::sources::kafka::{KafkaTableConfig, Until};
 
 /// The defaults and manual of [`FleetView`].
 pub const DEFAULTS: &[&str] = &[JOB_DEFAULTS, KAFKA_DEFAULTS, include_str!("default.toml")];
@@ -36,22 +36,16 @@ impl FleetView {
     pub fn problems(&self) -> Vec<OptionProblem> {
         let mut problems: Vec<_> = self.kafka.problem("kafka").into_iter().collect();
         problems.extend(self.job.problems("job"));
-        let Topics { sites, regions, rejects, .. } = &self.topics;
-        let mut seen: Vec<(&str, &str)> = Vec::new();
-        for (key, topic) in [
+        problems.extend(topic_problems(&[
             ("registry.topic", &self.registry.topic),
             ("readings.topic", &self.readings.topic),
-            ("topics.sites", sites),
-            ("topics.regions", regions),
-            ("topics.rejects", rejects),
-        ] {
-            if topic.is_empty() {
-                problems.push(OptionProblem::new(key, "expected a topic's name, found nothing"));
-            } else if let Some((first, _)) = seen.iter().find(|(_, other)| other == topic) {
-                let why = format!("`{topic}` is `{first}` too, expected a topic of its own");
-                problems.push(OptionProblem::new(key, why));
-            }
-            seen.push((key, topic));
+            ("topics.sites", &self.topics.sites),
+            ("topics.regions", &self.topics.regions),
+            ("topics.rejects", &self.topics.rejects),
+        ]));
+        if self.readings.until == Until::End && self.registry.until != Until::End {
+            let why = "`never`, and `readings.until` is `end`: the graph ends when both do";
+            problems.push(OptionProblem::new("registry.until", why));
         }
         problems
     }

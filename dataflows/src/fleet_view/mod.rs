@@ -14,7 +14,7 @@ use tideflow::core::differential_dataflow::operators::CountTotal;
 use tideflow::operators::{Upserts, View};
 use tideflow::prelude::*;
 
-use crate::device_health::Reading;
+use crate::Reading;
 
 /// Keeps a record of every site and of every region: how many devices it has, how many of them were heard
 /// of, and the means of what these said last. It follows a device that moves, and is taken back with the
@@ -24,7 +24,7 @@ use crate::device_health::Reading;
 /// When a part cannot start.
 pub fn fleet_view(flow: &Flow<'_>, config: &FleetView) -> Result<(), BuildError> {
     let registry = KafkaSource::keyed_json(&config.kafka, &config.registry);
-    let (registry, unusable) = flow.source("registry", registry.validate(Registered::check))?;
+    let (registry, no_entries) = flow.source("registry", registry.validate(Registered::check))?;
     let source = KafkaSource::flat_json(&config.kafka, &config.readings).validate(Reading::check);
     let (readings, rejects) = flow.source("readings", source)?;
 
@@ -36,7 +36,10 @@ pub fn fleet_view(flow: &Flow<'_>, config: &FleetView) -> Result<(), BuildError>
         .latest("latest", config.latest.keep())?;
     let measured = view.collection(measured).map(|(device, m)| (device, m.values));
 
-    // Sums as differences: a change costs the same in a site of ten devices and of ten thousand.
+    // Each device becomes its place, as often as `Sums` say: once, with its values where it was heard of.
+    // `count_total` adds these up, so that a change costs the same in a site of ten devices and of ten
+    // thousand: the old sums less what one device was, plus what it is.
+    //   (ams, eu) x {1 device} + (ams, eu) x {1 heard, 21.5 degrees} = ams: {1 device, 1 heard, 21.5 degrees}
     let there = devices.clone().explode(|(_, at)| [((at.site, at.region), Sums::device())]);
     let heard = devices
         .join(measured)
@@ -53,6 +56,6 @@ pub fn fleet_view(flow: &Flow<'_>, config: &FleetView) -> Result<(), BuildError>
         view.updates("regions", by_region)?.map("region records", RegionRecord::update)?;
     flow.sink("regions out", regions, KafkaSink::changelog(&config.kafka, &topics.regions()))?;
 
-    let rejects = rejects.and(unusable);
+    let rejects = rejects.and(no_entries);
     flow.sink("rejects out", rejects, KafkaSink::dead_letters(&config.kafka, &topics.rejects()))
 }

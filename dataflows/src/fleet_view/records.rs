@@ -22,8 +22,8 @@ pub struct RollUp {
 
 impl From<Sums> for RollUp {
     fn from(sums: Sums) -> Self {
-        // Never negative: a device is taken away once, as it came.
-        let [devices, reporting] = [sums.devices, sums.reporting].map(i64::unsigned_abs);
+        let count = |n: i64| u64::try_from(n).expect("a device is taken away once, as it came");
+        let [devices, reporting] = [sums.devices, sums.reporting].map(count);
         let means = sums.values.map(|sum| (reporting > 0).then(|| sum.mean(reporting)));
         let [temperature, vibration, current] = means;
         RollUp { devices, reporting, temperature, vibration, current }

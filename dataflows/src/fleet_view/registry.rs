@@ -5,7 +5,7 @@ use tideflow::core::Upsert;
 use tideflow::operators::{Fixed, Row};
 use tideflow::prelude::*;
 
-use crate::device_health::Reading;
+use crate::Reading;
 
 /// A device's entry in the registry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

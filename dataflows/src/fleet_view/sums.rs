@@ -6,6 +6,10 @@ use tideflow::operators::Fixed;
 
 /// How many devices there are, how many of them were heard of, and the sums of what these said last: of
 /// temperature, vibration and current. Zero where there is no device.
+///
+/// A difference of differential dataflow, which adds them up itself: it must know how to add two
+/// ([`Semigroup`]), when nothing is left ([`IsZero`]), and what a device is that comes or goes so many times
+/// ([`Multiply`] by a count, negative where it goes).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Sums {
     /// Devices.

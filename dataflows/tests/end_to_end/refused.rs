@@ -49,7 +49,7 @@ fn a_graph_that_has_all_it_needs_passes_its_check() {
     let Topics { readings, rejects, .. } = &topics;
     let brokers = &topics.kafka.brokers;
     for line in [
-        "ok    configuration: 13 settings besides defaults".to_string(),
+        "ok    configuration: 13 set, the rest by default".to_string(),
         format!("ok    broker `{brokers}`: answers"),
         format!("ok    topic `{readings}`: 4 partitions"),
         "ok    model of `health`: health version 3, 12 features".to_string(),

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use hdrhistogram::Histogram;
+use rdkafka::Message;
+use rdkafka::message::{BorrowedMessage, Headers};
 use serde::de::DeserializeOwned;
-use tideflow::core::kafka::KafkaConfig;
+use tideflow::job::Delivery;
 use tideflow::prelude::AlarmState;
-use tideflow::sources::kafka::MessageRef;
 use tideflow_dataflows::device_health::{
-    AlarmRecord, LateRecord, ScoreRecord, Topics, WindowRecord,
+    AlarmRecord, DeviceHealth, LateRecord, ScoreRecord, WindowRecord,
 };
 
 use super::moments::Moments;
@@ -92,18 +93,18 @@ impl Found {
         }
     }
 
-    fn dead_letter(&mut self, message: &MessageRef<'_>) -> anyhow::Result<()> {
-        let headers = message.headers();
-        let error = headers.iter().rev().find(|(name, _)| name == "error");
-        let error = error.and_then(|(_, value)| value.as_deref()).context("no header `error`")?;
+    fn dead_letter(&mut self, message: &BorrowedMessage<'_>) -> anyhow::Result<()> {
+        let headers = message.headers().context("no headers")?;
+        let error = headers.iter().filter(|header| header.key == "error").last();
+        let error = error.and_then(|header| header.value).context("no header `error`")?;
         let reason = String::from_utf8_lossy(error).into_owned();
         *self.rejected.entry(reason).or_default() += 1;
         Ok(())
     }
 }
 
-fn json<D: DeserializeOwned>(message: &MessageRef<'_>) -> anyhow::Result<D> {
-    Ok(serde_json::from_slice(message.payload.unwrap_or_default())?)
+fn json<D: DeserializeOwned>(message: &BorrowedMessage<'_>) -> anyhow::Result<D> {
+    Ok(serde_json::from_slice(message.payload().unwrap_or_default())?)
 }
 
 /// A thread that reads the five topics, each with a consumer of its own.
@@ -120,18 +121,14 @@ impl Results {
     /// # Errors
     /// When the operating system has no thread left. What else goes wrong is told by
     /// [`Results::finish`].
-    pub fn follow(
-        kafka: &KafkaConfig,
-        topics: &Topics,
-        moments: Arc<Moments>,
-    ) -> anyhow::Result<Results> {
+    pub fn follow(config: &DeviceHealth, moments: Arc<Moments>) -> anyhow::Result<Results> {
         let found = Arc::new(Mutex::new(Found::new()));
         let finish = Arc::new(AtomicBool::new(false));
-        let (kafka, topics) = (kafka.clone(), topics.clone());
+        let config = config.clone();
         let (into, end) = (found.clone(), finish.clone());
         let thread = thread::Builder::new()
             .name("results".into())
-            .spawn(move || Reader::new(&kafka, &topics, moments, into)?.run(&end))?;
+            .spawn(move || Reader::new(&config, moments, into)?.run(&end))?;
         Ok(Results { found, finish, thread: Some(thread) })
     }
 
@@ -180,16 +177,17 @@ struct Reader {
     rejects: Tail,
     moments: Arc<Moments>,
     found: Arc<Mutex<Found>>,
+    delivery: Delivery,
 }
 
 impl Reader {
     fn new(
-        kafka: &KafkaConfig,
-        topics: &Topics,
+        config: &DeviceHealth,
         moments: Arc<Moments>,
         found: Arc<Mutex<Found>>,
     ) -> anyhow::Result<Reader> {
-        let tail = |topic: &String| Tail::new(kafka, topic, thread::current());
+        let topics = &config.topics;
+        let tail = |topic: &String| Tail::new(&config.kafka, topic, thread::current());
         Ok(Reader {
             windows: tail(&topics.windows)?,
             scores: tail(&topics.scores)?,
@@ -198,6 +196,7 @@ impl Reader {
             rejects: tail(&topics.rejects)?,
             moments,
             found,
+            delivery: config.job.delivery,
         })
     }
 
@@ -207,10 +206,11 @@ impl Reader {
                 thread::park_timeout(LOOK);
             }
         }
-        let ends = self.tails().map(|tail| tail.ends());
-        let ends = ends.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+        for tail in self.tails() {
+            tail.look_for_ends()?;
+        }
         let deadline = Instant::now() + END_WAIT;
-        while !self.tails().iter().zip(&ends).all(|(tail, ends)| tail.is_past(ends)) {
+        while !self.tails().iter().all(|tail| tail.is_at_its_ends()) {
             if Instant::now() >= deadline {
                 bail!("the last records have not come after {} s", END_WAIT.as_secs());
             }
@@ -221,13 +221,14 @@ impl Reader {
         Ok(())
     }
 
-    fn tails(&self) -> [&Tail; 5] {
-        [&self.windows, &self.scores, &self.alarms, &self.late, &self.rejects]
+    fn tails(&mut self) -> [&mut Tail; 5] {
+        let Reader { windows, scores, alarms, late, rejects, .. } = self;
+        [windows, scores, alarms, late, rejects]
     }
 
     /// Takes what has come in each topic; true when there may be more at once.
     fn turn(&mut self) -> anyhow::Result<bool> {
-        let Reader { windows, scores, alarms, late, rejects, moments, found } = self;
+        let Reader { windows, scores, alarms, late, rejects, moments, found, delivery } = self;
         let mut found = lock(found);
         let mut more = true;
         // What is timed comes first, all of it: the rest would make it look later than it was.
@@ -253,7 +254,10 @@ impl Reader {
             Ok(())
         })?;
         more |= rejects.poll(|message| found.dead_letter(message))?;
-        found.lost = [&*windows, scores, alarms, late, rejects].map(Tail::lost).iter().sum();
+        // Between transactions lie their marks, at offsets of their own.
+        if *delivery == Delivery::AtLeastOnce {
+            found.lost = [&*windows, scores, alarms, late, rejects].map(Tail::gaps).iter().sum();
+        }
         Ok(more)
     }
 }

@@ -6,13 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use tideflow::cluster::http::{HttpError, HttpServer, Pages};
 use tideflow::cluster::thread_busy::BusyThreads;
 use tideflow::core::timely::Config;
-use tideflow::core::{
-    Ending, Job, LogOnly, Metrics, RecentBindings, RunError, Secret, Stop, execute, plan,
-};
+use tideflow::core::{Durability, Ending, Job, Metrics, RunError, Secret, Stop, execute, plan};
+use tideflow::job::Delivery;
 use tideflow::prelude::Flow;
 use tideflow::sources::simulate::Fleet;
 use tideflow_dataflows::device_health::{DeviceHealth, device_health};
@@ -46,10 +45,20 @@ const STALL_MAX: Duration = Duration::from_secs(20);
 /// When a part cannot start or fails on the way.
 pub fn run(options: FleetOptions, stop: &Stop, screen: &mut Screen) -> anyhow::Result<Summary> {
     let fleet = Fleet::new(options.fleet.clone())?;
-    let (broker, config, framework) =
+    let (mut broker, mut config, framework) =
         prepare(&options.around, PARTITIONS, options.model.clone(), &[EPOCHS])?;
+    // Gone with the topics in the end, as the job is.
+    let state = tempfile::tempdir().context("a folder for the job's state")?;
+    config.job.state = state.path().display().to_string();
     let job = Job { epochs: (&framework.epochs).into(), ..Job::default() };
     broker.about().iter().for_each(|line| screen.say(line));
+    screen.say(match config.job.delivery {
+        Delivery::ExactlyOnce => "delivery    exactly once",
+        Delivery::AtLeastOnce if broker.is_embedded() => {
+            "delivery    at least once: the embedded broker has no transactions"
+        }
+        Delivery::AtLeastOnce => "delivery    at least once, as configured",
+    });
     say_fleet(&options, screen);
     for (what, outcome) in plan(|flow| device_health(flow, &config))?.findings() {
         if let Err(failure) = outcome {
@@ -62,15 +71,17 @@ pub fn run(options: FleetOptions, stop: &Stop, screen: &mut Screen) -> anyhow::R
     screen.say(format!("metrics     http://{}/metrics", page.address()));
 
     let moments = Arc::new(Moments::new(partitions_used(options.fleet.devices, PARTITIONS)));
-    let results = Results::follow(broker.kafka(), &config.topics, moments.clone())?;
+    let results = Results::follow(&config, moments.clone())?;
     let destination = Destination {
-        kafka: broker.kafka(),
+        kafka: &config.kafka,
         topic: &config.readings.topic,
         partitions: PARTITIONS,
         length_ms: config.window.length_ms as i64,
         bound_ms: config.readings.out_of_orderness_ms as i64,
     };
-    let mut graph = RunningGraph::start(job, config.clone(), busy)?;
+    let durability = config.job.durability("device_health", broker.kafka());
+    broker.remove_too(config.job.own_topics("device_health", &config.kafka));
+    let mut graph = RunningGraph::start(job, config.clone(), durability, busy)?;
     graph.wait_until_built()?;
     screen.say(format!(
         "graph       `device_health` on {WORKERS} workers, epochs of {} ms",
@@ -146,7 +157,12 @@ struct RunningGraph {
 }
 
 impl RunningGraph {
-    fn start(job: Job, config: DeviceHealth, busy: Arc<BusyThreads>) -> anyhow::Result<Self> {
+    fn start(
+        job: Job,
+        config: DeviceHealth,
+        durability: Arc<dyn Durability>,
+        busy: Arc<BusyThreads>,
+    ) -> anyhow::Result<Self> {
         let built = Arc::new(AtomicUsize::new(0));
         let (count, run) = (built.clone(), job.clone());
         let build = move |flow: &Flow<'_>| {
@@ -156,10 +172,9 @@ impl RunningGraph {
         };
         // Not to know a worker's share of a core is no reason to fail.
         let each_worker = move |worker: usize| drop(busy.register(worker.to_string()));
-        let log = LogOnly::new(RecentBindings::new(1));
-        let thread = thread::Builder::new()
-            .name("graph".into())
-            .spawn(move || execute(Config::process(WORKERS), &run, log, each_worker, build))?;
+        let thread = thread::Builder::new().name("graph".into()).spawn(move || {
+            execute(Config::process(WORKERS), &run, durability, each_worker, build)
+        })?;
         Ok(RunningGraph { job, built, thread: Some(thread) })
     }
 

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use tideflow::sources::simulate::{Fleet, FleetConfig};
-use tideflow_dataflows::device_health::{Reading, ReadingStats, WindowRecord};
+use tideflow_dataflows::Reading;
+use tideflow_dataflows::device_health::{ReadingStats, WindowRecord};
 
 use crate::setup::{Surroundings, settings};
 use crate::windows::{windows_of, write_lines};

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use rdkafka::Message;
 use serde::de::DeserializeOwned;
 use tideflow::core::kafka::KafkaConfig;
 use tideflow::core::timely::Config;
@@ -146,7 +147,7 @@ fn all<D: DeserializeOwned>(kafka: &KafkaConfig, topic: &str) -> anyhow::Result<
     let mut records = Vec::new();
     let mut tail = Tail::new(kafka, topic, thread::current())?;
     tail.read_to_end(Instant::now() + READ_TIME_MAX, |message| {
-        records.push(serde_json::from_slice(message.payload.unwrap_or_default())?);
+        records.push(serde_json::from_slice(message.payload().unwrap_or_default())?);
         Ok(())
     })?;
     Ok(records)

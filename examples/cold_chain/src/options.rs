@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use tideflow::core::OptionProblem;
-use tideflow::core::kafka::KAFKA_DEFAULTS;
+use tideflow::core::kafka::{KAFKA_DEFAULTS, topic_problems};
 use tideflow::job::{JOB_DEFAULTS, JobConfig};
 use tideflow::prelude::*;
 
@@ -27,8 +27,14 @@ pub struct ColdChain {
 impl ColdChain {
     /// What is wrong with options that only make sense together.
     pub fn problems(&self) -> Vec<OptionProblem> {
+        let topics = topic_problems(&[
+            ("readings.topic", &self.readings.topic),
+            ("topics.alarms", &self.topics.alarms),
+            ("topics.late", &self.topics.late),
+            ("topics.rejects", &self.topics.rejects),
+        ]);
         let kafka = self.kafka.problem("kafka");
-        kafka.into_iter().chain(self.job.problems("job")).collect()
+        kafka.into_iter().chain(self.job.problems("job")).chain(topics).collect()
     }
 }
 
