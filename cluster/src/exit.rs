@@ -17,6 +17,8 @@ pub enum Exit {
     Refused = 2,
     /// Something it depends on was not reachable in time.
     Unreachable = 3,
+    /// Another start of the job has taken over.
+    Superseded = 4,
     /// A panic: an error in the program.
     Panicked = 70,
     /// A second signal arrived while it was stopping.
@@ -25,11 +27,12 @@ pub enum Exit {
 
 impl Exit {
     /// Every code.
-    pub const ALL: [Exit; 6] = [
+    pub const ALL: [Exit; 7] = [
         Exit::Done,
         Exit::Failed,
         Exit::Refused,
         Exit::Unreachable,
+        Exit::Superseded,
         Exit::Panicked,
         Exit::SecondSignal,
     ];
@@ -48,6 +51,9 @@ impl Exit {
                 "refused: configuration, command line or what was found must be changed first"
             }
             Exit::Unreachable => "something it depends on was not reachable in time",
+            Exit::Superseded => {
+                "another start of the job has taken over: do not start this one again"
+            }
             Exit::Panicked => "panic: an error in the program",
             Exit::SecondSignal => "left at once on a second signal",
         }
@@ -79,6 +85,7 @@ impl From<ErrorKind> for Exit {
             ErrorKind::Invalid => Exit::Refused,
             ErrorKind::Unavailable => Exit::Unreachable,
             ErrorKind::Fatal => Exit::Failed,
+            ErrorKind::Superseded => Exit::Superseded,
         }
     }
 }

@@ -64,6 +64,10 @@ pub trait Durability: Send + Sync + 'static {
     /// # Errors
     /// When it cannot start here and now.
     fn end(&self, flow: &Flow<'_>, recovered: &Recovered) -> Result<(), BuildError>;
+    /// Why a run has failed, in place of what failed first: a part may only see what came of it.
+    fn reason(&self, first: BuildError) -> BuildError {
+        first
+    }
 }
 
 /// What worker 0 found.
@@ -107,6 +111,10 @@ impl<T: Durability + ?Sized> Durability for Arc<T> {
 
     fn end(&self, flow: &Flow<'_>, recovered: &Recovered) -> Result<(), BuildError> {
         (**self).end(flow, recovered)
+    }
+
+    fn reason(&self, first: BuildError) -> BuildError {
+        (**self).reason(first)
     }
 }
 

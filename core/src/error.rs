@@ -9,6 +9,8 @@ pub enum ErrorKind {
     Unavailable,
     /// The process cannot go on; start it again.
     Fatal,
+    /// Another start of the job goes on in place of this one; do not start this one again.
+    Superseded,
 }
 
 /// A graph that cannot be built, or a part of it that cannot start.

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
@@ -70,6 +71,12 @@ pub fn execute(
 ) -> Result<(), RunError> {
     let failure = job.failure.clone();
     let job = job.clone();
+    let durability = Arc::new(durability);
+    let judge = durability.clone();
+    let outcome = move || match failure.take() {
+        None => Ok(()),
+        Some(error) => Err(RunError::Failed(judge.reason(error))),
+    };
     let alone = !matches!(config.communication, CommunicationConfig::Cluster { .. });
     let (ended, ends) = channel();
     let (allocators, mesh) = connect(config.communication, job.join_timeout)?;
@@ -107,12 +114,12 @@ pub fn execute(
     // Every sender is with a worker: this ends with the first failure or the last worker.
     if ends.recv().is_ok() && !alone {
         std::mem::forget(guards);
-        return failure.take().map_or(Ok(()), |error| Err(RunError::Failed(error)));
+        return outcome();
     }
     for result in guards.join() {
         result.map_err(|_| RunError::Panicked)?;
     }
-    failure.take().map_or(Ok(()), |error| Err(RunError::Failed(error)))
+    outcome()
 }
 
 const PARK: Duration = Duration::from_millis(100);

@@ -186,7 +186,7 @@ impl StartError {
             StartError::Progress(error) => error.kind(),
             StartError::Bindings(error) => error.kind(),
             StartError::Folder(error) => error.kind(),
-            StartError::Superseded(_) => ErrorKind::Fatal,
+            StartError::Superseded(_) => ErrorKind::Superseded,
             StartError::HalfForked { kind, .. } => *kind,
             StartError::Unusable { .. } | StartError::Unreadable { .. } | StartError::Answer(_) => {
                 ErrorKind::Fatal

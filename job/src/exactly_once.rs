@@ -41,7 +41,7 @@ struct Held {
     /// Shards that were fenced by it, for the workers of its process.
     shards: BTreeMap<u32, Shard>,
     store: Option<Arc<Store>>,
-    watch: Option<GenerationWatch>,
+    watch: Option<(Generation, GenerationWatch)>,
     /// For the questions of the start, and those after each snapshot.
     connection: Option<Connection>,
 }
@@ -83,7 +83,8 @@ impl ExactlyOnce {
         }
         let store = held.store.clone().expect("just opened");
         held.watch.get_or_insert_with(|| {
-            GenerationWatch::start(store.clone(), generation, WATCH_EVERY, run.failure.clone())
+            let failure = run.failure.clone();
+            (generation, GenerationWatch::start(store.clone(), generation, WATCH_EVERY, failure))
         });
         Ok(store)
     }
@@ -213,6 +214,16 @@ impl Durability for ExactlyOnce {
         shards.start(&flow.job().failure);
         keep(flow, &keeper, &shards, files);
         Ok(())
+    }
+
+    fn reason(&self, first: BuildError) -> BuildError {
+        let held = self.held();
+        let (Some(store), Some((generation, _))) = (&held.store, &held.watch) else { return first };
+        match newest(store, *generation) {
+            Err(superseded @ StartError::Superseded(_)) => superseded.into(),
+            // One that cannot be asked knows no better reason.
+            _ => first,
+        }
     }
 }
 

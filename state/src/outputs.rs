@@ -30,7 +30,7 @@ impl Store {
     ) -> Result<(), SnapshotError> {
         let text = serde_json::to_vec(&Outputs { v: VERSION, partitions });
         let text = text.expect("names and numbers are JSON");
-        self.create(&format!("{FOLDER}/{:020}", own.0), text)?;
+        self.create_as(own, &format!("{FOLDER}/{:020}", own.0), &text)?;
         // Of those before, the last may be asked for by a start that is under way.
         let names = self.names(FOLDER)?;
         for name in names.iter().rev().skip(2) {
@@ -74,6 +74,7 @@ mod tests {
         assert_eq!(store.outputs_before(Generation(1)).expect("it answers"), BTreeMap::new());
         for generation in [1, 2, 4] {
             let partitions = outputs(generation as usize);
+            store.create(&format!("generation/{generation:020}"), Vec::new()).expect("it works");
             store.write_outputs(Generation(generation), partitions).expect("it works");
         }
         let text = store.read("outputs/00000000000000000004").expect("it is there");

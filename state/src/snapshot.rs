@@ -111,8 +111,9 @@ pub struct Written(Vec<(String, KeyGroup, Place)>);
 
 /// A job's state after an epoch, and what a recovery needs to go on from it.
 ///
-/// In the store it is the JSON object `manifest/GENERATION-EPOCH`, both numbers in twenty digits, with
-/// these fields. It counts once shard 0 has committed its name.
+/// In the store it is `manifest/GENERATION-EPOCH`, both numbers in twenty digits: a JSON object with these
+/// fields and, on a line of its own, the checksum of the text before. It counts once shard 0 has committed
+/// its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -169,7 +170,32 @@ impl Manifest {
     }
 
     pub(crate) fn text(&self) -> Vec<u8> {
-        serde_json::to_vec_pretty(self).expect("names and numbers are JSON")
+        let mut text = serde_json::to_vec_pretty(self).expect("names and numbers are JSON");
+        let line = checksum_line(&text);
+        text.extend(line.as_bytes());
+        text
+    }
+
+    /// What was expected and found, if that is not what [`Manifest::text`] has written.
+    fn from_text(text: &[u8]) -> Result<Manifest, String> {
+        #[derive(Deserialize)]
+        struct Version {
+            v: u32,
+        }
+        let mut values = serde_json::Deserializer::from_slice(text).into_iter::<Version>();
+        let Version { v } =
+            values.next().ok_or("it is empty")?.map_err(|error| error.to_string())?;
+        if v != Manifest::VERSION {
+            return Err(format!("expected version {}, found {v}", Manifest::VERSION));
+        }
+        let (json, found) = text.split_at(values.byte_offset());
+        let expected = checksum_line(json);
+        if found != expected.as_bytes() {
+            let found = String::from_utf8_lossy(found);
+            let (expected, found) = (expected.trim(), found.trim());
+            return Err(format!("it is damaged: expected checksum {expected}, found {found}"));
+        }
+        serde_json::from_slice(json).map_err(|error| error.to_string())
     }
 
     pub(crate) fn segments(&self) -> impl Iterator<Item = &str> {
@@ -211,7 +237,12 @@ impl Store {
 
     /// Makes an object whose name is this generation's own: a try that was made before, and failed when the
     /// object was there already, is no other's.
-    fn create_as(&self, own: Generation, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    pub(crate) fn create_as(
+        &self,
+        own: Generation,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
         // A store that is away would be made anew, and filled: nobody would find it in there.
         self.generation_since(own)?;
         match self.create(name, bytes.to_vec()) {
@@ -243,16 +274,7 @@ impl Store {
             Err(StoreError::Missing { .. }) => return Err(wrong("it is missing".to_string())),
             other => other?,
         };
-        #[derive(Deserialize)]
-        struct Version {
-            v: u32,
-        }
-        let version: Version = serde_json::from_slice(&text).map_err(|e| wrong(e.to_string()))?;
-        if version.v != Manifest::VERSION {
-            let (expected, found) = (Manifest::VERSION, version.v);
-            return Err(wrong(format!("expected version {expected}, found {found}")));
-        }
-        serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))
+        Manifest::from_text(&text).map_err(wrong)
     }
 
     /// Reads an operator's state in these key groups, those of one worker.
@@ -316,6 +338,11 @@ impl Store {
 
 fn sum(bytes: &[u8]) -> String {
     format!("{:016x}", xxh3_64(bytes))
+}
+
+/// The end of a manifest: JSON, too, so that tools read on.
+fn checksum_line(bytes: &[u8]) -> String {
+    format!("\n\"{}\"\n", sum(bytes))
 }
 
 #[cfg(test)]

@@ -164,7 +164,8 @@ fn golden_a_manifest_is_written_as_documented() {
     assert_eq!(manifest.name(), name);
     assert_eq!(store.manifest(name).expect("it is there"), manifest);
     let text = store.read(&format!("{MANIFESTS}/{name}")).expect("it is there");
-    let found: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+    let values = serde_json::Deserializer::from_slice(&text).into_iter::<serde_json::Value>();
+    let values: Vec<_> = values.map(|value| value.expect("JSON")).collect();
     let segment = "00000000000000000009-00000000000000000002-1";
     let expected = serde_json::json!({
         "v": 1, "generation": 2, "epoch": 9, "watermark": 5,
@@ -177,7 +178,9 @@ fn golden_a_manifest_is_written_as_documented() {
             "segment": segment, "from": 0, "len": 2, "sum": sum(b"42"), "version": 3
         }}},
     });
-    assert_eq!(found, expected);
+    let json = serde_json::to_vec_pretty(&manifest).expect("names and numbers are JSON");
+    assert_eq!(values, [expected, serde_json::json!(sum(&json))]);
+    assert_eq!(text.len(), json.len() + "\n\"0123456789abcdef\"\n".len());
 }
 
 #[test]
@@ -214,6 +217,15 @@ fn fault_what_is_missing_or_damaged_is_named_and_so_are_other_manifests() {
     std::fs::write(&manifest, r#"{"v":2}"#).expect("the folder is ours");
     let told = store.manifest(&second.name()).expect_err("another version").to_string();
     assert!(told.contains("expected version 1, found 2") && told.ends_with(end), "{told}");
+    // Another number is still JSON; a text that was cut off may be too.
+    let whole = String::from_utf8(second.text()).expect("JSON");
+    let other = whole.replace("\"watermark\": 5", "\"watermark\": 6");
+    let cut = &whole[..whole.len() - 1];
+    for damaged in [other.as_str(), cut, whole.trim_end_matches(|c| c != '}'), "{", ""] {
+        std::fs::write(&manifest, damaged).expect("the folder is ours");
+        let told = store.manifest(&second.name()).expect_err("damaged").to_string();
+        assert!(told.contains(&second.name()) && told.ends_with(end), "{told}");
+    }
     std::fs::remove_file(&manifest).expect("it is there");
     let told = store.manifest(&second.name()).expect_err("gone").to_string();
     assert!(told.contains("it is missing") && told.ends_with(end), "{told}");
@@ -307,4 +319,14 @@ fn the_parts_of_a_snapshot_are_copied_to_another_job() {
     let other = Store::open(store.place(), "other").expect("it is there");
     store.copy_parts(&manifest, &other).expect("it is whole");
     assert_eq!(content(&recover(&other, &manifest, 3)), content(&workers));
+}
+
+#[test]
+fn golden_the_manifest_of_the_documents_can_be_read() {
+    let documents = include_str!("../../docs/formats.md");
+    let mut blocks = documents.split("```json\n").map(|rest| rest.split("```").next());
+    let text = blocks.find_map(|block| block.filter(|text| text.contains("\"segment\"")));
+    let text = text.expect("there is one");
+    let manifest = Manifest::from_text(text.as_bytes()).expect("as it is written");
+    assert_eq!(String::from_utf8(manifest.text()).expect("JSON"), text);
 }

@@ -43,7 +43,7 @@ impl GenerationWatch {
                 match store.generation_since(own) {
                     Ok(by) if by > own => {
                         let source = Box::new(Superseded { own, by });
-                        let (operator, kind) = ("generation".to_string(), ErrorKind::Fatal);
+                        let (operator, kind) = ("generation".to_string(), ErrorKind::Superseded);
                         return failure.set(BuildError { operator, kind, source });
                     }
                     Ok(_) => {}

@@ -35,7 +35,8 @@ pub(super) fn export(
     let meant = |form: &&StateForm| wanted.operator.is_none_or(|name| name == form.operator);
     for form in states.iter().filter(meant) {
         let operator = serde_json::json!(form.operator);
-        for (group, version, bytes) in kept.store.read_state(&manifest, &form.operator, |_| true)? {
+        for found in kept.groups(&manifest, &form.operator) {
+            let (group, version, bytes) = found?;
             let mut written: io::Result<()> = Ok(());
             let shown = form.show(version, &bytes, &mut |found, state| {
                 if written.is_ok() && key.as_ref().is_none_or(|key| key.iter().any(|k| k == found))

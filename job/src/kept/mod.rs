@@ -8,9 +8,9 @@ mod verify;
 use std::io::Write;
 use std::sync::Arc;
 
-use tideflow_core::{StateForm, StateRequest};
+use tideflow_core::{Restored, StateForm, StateRequest};
 use tideflow_sinks::kafka::shard::look_at_progress;
-use tideflow_state::{Manifest, Store, check_log_topic};
+use tideflow_state::{Manifest, SnapshotError, Store, check_log_topic};
 
 use crate::StartError;
 use crate::manifest_thread::KEPT_BESIDE;
@@ -92,6 +92,21 @@ impl Kept {
             (None, Some(name)) => Ok(self.store.manifest(name)?),
             (None, None) => Err(StartError::NoSnapshot),
         }
+    }
+
+    /// An operator's state, one key group after the other: all of it may be more than fits into memory.
+    fn groups<'a>(
+        &'a self,
+        manifest: &'a Manifest,
+        operator: &'a str,
+    ) -> impl Iterator<Item = Result<Restored, SnapshotError>> + 'a {
+        let numbers = manifest.operators.get(operator).into_iter().flat_map(|of| of.keys());
+        numbers.flat_map(move |number| {
+            match self.store.read_state(manifest, operator, |group| group.0 == *number) {
+                Ok(groups) => groups.into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error)],
+            }
+        })
     }
 }
 

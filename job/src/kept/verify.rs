@@ -43,22 +43,18 @@ pub(super) fn verify(
 }
 
 fn problems(kept: &Kept, manifest: &Manifest, states: &[StateForm]) -> Vec<String> {
-    let mut problems = Vec::new();
-    for operator in manifest.operators.keys() {
+    let problems = manifest.operators.keys().flat_map(|operator| {
         let form = states.iter().find(|form| form.operator == *operator);
-        match kept.store.read_state(manifest, operator, |_| true) {
-            Err(error) => problems.push(error.to_string()),
-            Ok(groups) => problems.extend(form.into_iter().flat_map(|form| unread(form, &groups))),
-        }
-    }
-    problems
+        kept.groups(manifest, operator).filter_map(move |found| match found {
+            Err(error) => Some(error.to_string()),
+            Ok(group) => unreadable(form?, &group),
+        })
+    });
+    problems.collect()
 }
 
-/// The key groups that an operator cannot read.
-fn unread(form: &StateForm, groups: &[Restored]) -> Vec<String> {
-    let reason = |(group, version, bytes): &Restored| {
-        let reason = form.show(*version, bytes, &mut |_, _| ()).err()?;
-        Some(format!("key group {} of operator `{}`: {reason}", group.0, form.operator))
-    };
-    groups.iter().filter_map(reason).collect()
+/// Why an operator cannot read a key group.
+fn unreadable(form: &StateForm, (group, version, bytes): &Restored) -> Option<String> {
+    let reason = form.show(*version, bytes, &mut |_, _| ()).err()?;
+    Some(format!("key group {} of operator `{}`: {reason}", group.0, form.operator))
 }

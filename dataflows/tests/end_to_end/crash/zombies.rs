@@ -16,11 +16,21 @@ fn for_a_moment(job: &Start, ms: u64) {
     job.wait_until("a moment", || job.age().as_millis() as u64 >= until);
 }
 
-/// Waits for the end of one that was superseded: it says so.
+/// Waits for the end of one that was superseded: it says so, by a code of its own.
 fn ends_superseded(start: Start) {
+    let ended = start.end();
+    let codes: Vec<i32> = ended.iter().map(|ended| ended.code).collect();
+    // A process that had not begun yet knows only that the other one is gone.
+    assert!(codes.contains(&4) && codes.iter().all(|code| [1, 4].contains(code)), "{ended:?}");
+    let said = ended.iter().any(|ended| ended.err.contains("has taken over from generation"));
+    assert!(said, "{ended:?}");
+}
+
+/// Waits for the end of one that was superseded, or fenced by one that is older and slower: it says so.
+fn ends_fenced(start: Start) {
     let said = start.end_badly();
-    let superseded = ["taken over", "has written before the sentinel of"];
-    assert!(superseded.iter().any(|words| said.contains(words)), "{said}");
+    let fenced = ["taken over", "has written before the sentinel of"];
+    assert!(fenced.iter().any(|words| said.contains(words)), "{said}");
 }
 
 #[test]
@@ -82,14 +92,14 @@ fn crash_of_successors_that_race_one_at_most_goes_on() {
         let ended = || racing.iter().filter(|start| start.has_ended()).count();
         racing[0].wait_until("an end of the race", || ended() >= 1);
         let (over, left): (Vec<_>, Vec<_>) = racing.into_iter().partition(Start::has_ended);
-        over.into_iter().for_each(ends_superseded);
+        over.into_iter().for_each(ends_fenced);
         for winner in left {
             // Fenced by one that was older and slower, it ends too, and the next round begins.
             if winner.publishes() {
                 winner.signal("KILL");
                 winner.end_badly();
             } else {
-                ends_superseded(winner);
+                ends_fenced(winner);
             }
         }
     }
