@@ -1,4 +1,7 @@
-#![doc = include_str!("../README.md")]
+//! Tideflow: graphs on timely dataflow that read Kafka, keep state for every device, call TensorFlow and
+//! publish results exactly once. This crate has all that a graph is written with: [`prelude`] what most
+//! need, and a module for each part. The README begins with a whole graph; `ARCHITECTURE.md` tells how the
+//! parts work together.
 
 pub use tideflow_cluster as cluster;
 pub use tideflow_core as core;
@@ -29,3 +32,8 @@ pub mod prelude {
     pub use tideflow_sources::kafka::{KafkaSource, KafkaSourceConfig};
     pub use tideflow_sources::{VecSource, flat_record};
 }
+
+/// Compiles what the README shows.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

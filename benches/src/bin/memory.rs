@@ -6,33 +6,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
 use tideflow::core::{
     Batch, Check, Ending, Job, LogOnly, Part, PartState, RecentBindings, Source, SourceSpec,
     SourceStart, execute, timely,
 };
 use tideflow::prelude::*;
-
-#[derive(Clone, Serialize, Deserialize)]
-struct Reading {
-    device: DeviceId,
-    value: f64,
-}
-
-impl Event for Reading {
-    fn event_time(&self) -> EventTime {
-        EventTime(1_700_000_000_000)
-    }
-}
-
-#[derive(Clone, Default, Serialize, Deserialize)]
-struct Values(Stats);
-
-impl Aggregate<Reading> for Values {
-    fn add(&mut self, reading: &Reading) {
-        self.0.add(reading.value);
-    }
-}
+use tideflow_benches::{Reading, Values};
 
 /// A warm-up of a thousand devices, again and again; then every device once; then the end.
 struct Devices {

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::time::ClockId;
-use serde::{Deserialize, Serialize};
 use tideflow::core::timely::Config;
 use tideflow::core::timely::dataflow::channels::pact::Pipeline;
 use tideflow::core::timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
@@ -21,6 +20,7 @@ use tideflow::core::{
 };
 use tideflow::job::JobConfig;
 use tideflow::prelude::*;
+use tideflow_benches::{Reading, Values};
 
 /// Epochs of 50 ms from one snapshot to the next.
 const SNAPSHOT_EVERY: u64 = 40;
@@ -30,27 +30,6 @@ const SNAPSHOTS: usize = 5;
 const RATE: f64 = 100_000.0;
 /// What a snapshot leaves to be done is done so long after it is whole.
 const AFTER: Duration = Duration::from_millis(200);
-
-#[derive(Clone, Serialize, Deserialize)]
-struct Reading {
-    device: DeviceId,
-    value: f64,
-}
-
-impl Event for Reading {
-    fn event_time(&self) -> EventTime {
-        EventTime(1_700_000_000_000)
-    }
-}
-
-#[derive(Clone, Default, Serialize, Deserialize)]
-struct Values(Stats);
-
-impl Aggregate<Reading> for Values {
-    fn add(&mut self, reading: &Reading) {
-        self.0.add(reading.value);
-    }
-}
 
 /// Every device once, as fast as they are taken; then one after the other again, at the rate.
 struct Devices {

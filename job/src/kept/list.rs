@@ -19,7 +19,12 @@ impl Job {
         for name in store.manifests()? {
             let counts = kept.counts.as_ref() == Some(&name);
             let note = if counts { "  the next start goes on from here" } else { "" };
-            line(&name, &store.manifest(&name)?, note, out)?;
+            match store.manifest(&name) {
+                Ok(manifest) => line(&name, &manifest, note, out)?,
+                // Deleted by the running job.
+                Err(_) if !store.manifests()?.contains(&name) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         for name in store.savepoints()? {
             line(&name, &store.savepoint(&name)?, "  savepoint", out)?;

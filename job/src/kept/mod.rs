@@ -16,8 +16,12 @@ use crate::StartError;
 use crate::manifest_thread::KEPT_BESIDE;
 use crate::start::Job;
 
+/// Looks at a running job, before its snapshots are taken to be gone faster than they can be looked at.
+const LOOKS: usize = 10;
+
 /// The store of a job, and which of its snapshots the next start goes on from.
 pub(crate) struct Kept {
+    job: Job,
     pub store: Arc<Store>,
     /// The name of the manifest that counts.
     pub counts: Option<String>,
@@ -27,21 +31,43 @@ impl Job {
     /// What is kept of the job; none where it has never started.
     pub fn kept(&self) -> Result<Option<Kept>, StartError> {
         let Some(store) = self.find_store()? else { return Ok(None) };
+        Ok(Some(Kept { job: self.clone(), store, counts: self.counts()? }))
+    }
+
+    /// The name of the manifest that counts.
+    fn counts(&self) -> Result<Option<String>, StartError> {
         let (topic, shards) = (self.progress_topic(), self.config.shards as usize);
-        let counts = if check_log_topic(&self.kafka, &topic, shards, self.config.copies())? {
-            look_at_progress(&self.kafka, &topic, 0)?.manifest.map(|manifest| manifest.name)
-        } else {
-            None
-        };
-        Ok(Some(Kept { store, counts }))
+        if !check_log_topic(&self.kafka, &topic, shards, self.config.copies())? {
+            return Ok(None);
+        }
+        Ok(look_at_progress(&self.kafka, &topic, 0)?.manifest.map(|manifest| manifest.name))
+    }
+
+    /// The manifest of this name, which has counted when it was looked at. A job that runs may have taken
+    /// others since, and deleted it.
+    fn counted(&self, store: &Store, name: &str) -> Result<Manifest, StartError> {
+        let mut name = name.to_string();
+        for _ in 0..LOOKS {
+            let found = store.manifest(&name);
+            if found.is_ok() {
+                return Ok(found?);
+            }
+            match self.counts()? {
+                Some(newer) if newer != name => name = newer,
+                _ => return Ok(found?),
+            }
+        }
+        Ok(store.manifest(&name)?)
     }
 
     /// The snapshot that the next start goes on from, if there is one.
     pub fn next_snapshot(&self) -> Result<Option<Manifest>, StartError> {
         let Some(kept) = self.kept()? else { return Ok(None) };
-        let asked = Some(&self.config.snapshot).filter(|name| !name.is_empty());
-        let name = asked.or(kept.counts.as_ref());
-        Ok(name.map(|name| kept.store.manifest(name)).transpose()?)
+        match (self.config.snapshot.as_str(), &kept.counts) {
+            ("", None) => Ok(None),
+            ("", Some(_)) => kept.manifest(None).map(Some),
+            (asked, _) => Ok(Some(kept.store.manifest(asked)?)),
+        }
     }
 
     /// Does what was asked, and writes the answer.
@@ -89,7 +115,7 @@ impl Kept {
                 Ok(self.store.savepoint(name)?)
             }
             (Some(name), _) => Ok(self.store.manifest(name)?),
-            (None, Some(name)) => Ok(self.store.manifest(name)?),
+            (None, Some(name)) => self.job.counted(&self.store, name),
             (None, None) => Err(StartError::NoSnapshot),
         }
     }

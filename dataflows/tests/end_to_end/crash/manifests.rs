@@ -42,6 +42,15 @@ impl Silent {
     }
 }
 
+/// Tells when it is dropped.
+struct Told<'a>(&'a AtomicBool);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// The epoch of the snapshot from which a start goes on.
 fn goes_on_from(start: &Running) -> u64 {
     let line = start.wait_for("taken over generation");
@@ -58,6 +67,8 @@ fn crash_a_snapshot_of_a_fenced_process_that_has_nothing_to_publish_does_not_cou
     let job = Silent { topics };
     let over = AtomicBool::new(false);
     std::thread::scope(|threads| {
+        // Where the test fails on its way, the feeder is not waited for until its minute is full.
+        let _told = Told(&over);
         let feeder = threads.spawn(|| job.feed(&over));
         // What a fenced process has read is cut as its successor does not cut it.
         let (counted, successor) = loop {

@@ -169,7 +169,9 @@ fn consumer(
 ) -> Result<BaseConsumer<ClientLog>, KafkaError> {
     // A name only: the group is never joined.
     let group = shard.transactional_id.as_str();
-    let client = kafka.client(Role::Consumer { group, queue_kb_max: QUEUE_KB_MAX })?;
+    let mut client = kafka.client(Role::Consumer { group, queue_kb_max: QUEUE_KB_MAX })?;
+    // The end is told by an answer without records, which would be waited for.
+    client.set("fetch.wait.max.ms", "10");
     let consumer = client
         .create_with_context(ClientLog::new("progress"))
         .map_err(|error| KafkaError::client("making a consumer", &error))?;
