@@ -9,7 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as RdError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
-use tideflow::core::kafka::{KafkaConfig, Role};
+use tideflow::core::kafka::{ClientLog, KafkaConfig, Role};
 
 use crate::broker::DROPPED;
 
@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// One topic, read from its beginning by an ordinary consumer.
 pub struct Tail {
     topic: String,
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<ClientLog>,
     partitions: Vec<Partition>,
     gaps: u64,
 }
@@ -44,7 +44,8 @@ impl Tail {
     pub fn new(kafka: &KafkaConfig, topic: &str, reader: Thread) -> anyhow::Result<Tail> {
         let count = kafka.partitions(topic)?;
         let role = Role::Consumer { group: "demo-reader", queue_kb_max: QUEUE_KB };
-        let mut consumer: BaseConsumer = kafka.client(role)?.create()?;
+        let log = ClientLog::new("demo-reader");
+        let mut consumer: BaseConsumer<_> = kafka.client(role)?.create_with_context(log)?;
         consumer.set_nonempty_callback(move || reader.unpark());
         let partitions = vec![Partition::default(); count];
         let tail = Tail { topic: topic.to_string(), consumer, partitions, gaps: 0 };
