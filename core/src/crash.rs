@@ -6,16 +6,14 @@
 /// `TIDEFLOW_STALL_AT=NAME:N:FILE`, the thread waits there until there is such a file.
 ///
 /// # Panics
-/// When a variable is not of that form.
+/// Where the environment says `TIDEFLOW_PANIC_AT=NAME:N`; when a variable is not of its form.
 #[cfg(feature = "crash-points")]
 pub fn crash_point(name: &str) {
     use std::sync::LazyLock;
     use std::time::Duration;
 
-    static CRASH: LazyLock<Option<Told>> = LazyLock::new(|| {
-        let told = std::env::var("TIDEFLOW_CRASH_AT").ok()?;
-        Some(Told::of(&told))
-    });
+    static CRASH: LazyLock<Option<Told>> = LazyLock::new(|| Told::by("TIDEFLOW_CRASH_AT"));
+    static PANIC: LazyLock<Option<Told>> = LazyLock::new(|| Told::by("TIDEFLOW_PANIC_AT"));
     static STALL: LazyLock<Option<(Told, String)>> = LazyLock::new(|| {
         let told = std::env::var("TIDEFLOW_STALL_AT").ok()?;
         let [name, times, file] = told.splitn(3, ':').collect::<Vec<_>>()[..] else {
@@ -29,6 +27,7 @@ pub fn crash_point(name: &str) {
         let _ = signal_hook::low_level::raise(signal_hook::consts::SIGKILL);
         unreachable!("nothing runs after SIGKILL");
     }
+    assert!(!PANIC.as_ref().is_some_and(|told| told.come_by(name)), "told to panic at `{name}`");
     if let Some((_, file)) = STALL.as_ref().filter(|(told, _)| told.come_by(name)) {
         while !std::path::Path::new(file).exists() {
             std::thread::park_timeout(Duration::from_millis(10));
@@ -45,6 +44,10 @@ struct Told {
 
 #[cfg(feature = "crash-points")]
 impl Told {
+    fn by(variable: &str) -> Option<Told> {
+        Some(Told::of(&std::env::var(variable).ok()?))
+    }
+
     fn of(told: &str) -> Self {
         let (name, times) = told.rsplit_once(':').expect("a point is `NAME:N`");
         let times: u64 = times.parse().expect("a point ends in a number");

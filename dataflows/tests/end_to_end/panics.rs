@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use crate::batch::hostfile;
+#[cfg(feature = "crash-points")]
+use crate::crash::job::Job;
 use crate::program::{Ended, Running, of, run};
 
 /// An example of this package, which `cargo test` builds beside the tests.
@@ -49,4 +51,23 @@ fn fault_a_panic_in_one_process_ends_the_other_too() {
     let named = ended.iter().find(|e| e.err.contains("in operator `windows`"));
     assert_named(named.expect("one of the two says so"), "windows", "nobody thought of this");
     assert!(ended.iter().all(|e| e.code != 0), "{ended:?}");
+}
+
+#[cfg(feature = "crash-points")]
+#[test]
+fn fault_a_panic_in_a_thread_that_publishes_or_keeps_state_ends_the_process_with_its_operators_name()
+ {
+    let places = [
+        ("produced", "kafka shard"),
+        ("state written", "snapshot state"),
+        ("manifest written", "snapshot manifest"),
+    ];
+    for (place, operator) in places {
+        let mut job = Job::shared();
+        job.topics.environment = vec![("TIDEFLOW_PANIC_AT", format!("{place}:2"))];
+        let ended = job.start((1, 1)).end().remove(0);
+        ended.with_code(70);
+        let words = format!("tideflow: panic in operator `{operator}` (thread ");
+        assert!(ended.err.contains(&words), "{}", ended.err);
+    }
 }

@@ -5,7 +5,7 @@ mod broker;
 mod bucket;
 mod check;
 mod files;
-mod job;
+pub mod job;
 mod kept;
 mod manifests;
 #[cfg(feature = "crash-points")]
