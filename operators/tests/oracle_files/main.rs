@@ -2,8 +2,12 @@
 //! number of workers, against those of a run left alone.
 
 mod job;
-#[path = "../oracle_window/memory.rs"]
+#[path = "../shared/memory.rs"]
 mod memory;
+#[path = "../shared/reading.rs"]
+mod reading;
+#[path = "../shared/shape.rs"]
+mod shape;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,10 +15,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tideflow_core::{
-    BuildError, Durability, EpochSettings, Event, EventTime, Flow, Job, LogOnly, RecentBindings,
-    execute, timely,
+    BuildError, Durability, EpochSettings, Flow, Job, LogOnly, RecentBindings, execute, timely,
 };
 use tideflow_operators::{Aggregate, KeyBy, Map, Stats, Tumbling, Window};
 use tideflow_sinks::VecSink;
@@ -22,28 +25,8 @@ use tideflow_sinks::files::{FileSink, FileSinkConfig};
 use tideflow_sources::VecSource;
 
 use job::{Kill, Killed};
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Reading {
-    device: u64,
-    ts: i64,
-    value: f64,
-}
-
-impl Event for Reading {
-    fn event_time(&self) -> EventTime {
-        EventTime(self.ts)
-    }
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Values(Stats);
-
-impl Aggregate<Reading> for Values {
-    fn add(&mut self, record: &Reading) {
-        self.0.add(record.value);
-    }
-}
+use reading::{Reading, Values};
+use shape::Shape;
 
 #[derive(Clone, Serialize)]
 struct WindowLine {
@@ -65,23 +48,8 @@ impl From<Window<u64, Values>> for WindowLine {
     }
 }
 
-/// How a run is cut and spread.
-#[derive(Clone, Copy, Debug)]
-struct Shape {
-    workers: usize,
-    chunk: usize,
-    epoch_bytes: usize,
-    snapshot_every: u64,
-}
-
 fn shapes() -> impl Strategy<Value = Shape> {
-    let numbers = (1..5usize, 1..50usize, 200..8_000usize, 1..6u64);
-    numbers.prop_map(|(workers, chunk, epoch_bytes, snapshot_every)| Shape {
-        workers,
-        chunk,
-        epoch_bytes,
-        snapshot_every,
-    })
+    shape::shapes(1..50, 200..8_000, 1..6)
 }
 
 /// Nothing is late by this bound, whatever the cuts: the windows of all runs are the same.

@@ -3,10 +3,14 @@
 //! on where another one was killed; and what a view keeps.
 
 mod history;
-#[path = "../oracle_window/memory.rs"]
+#[path = "../shared/killed.rs"]
+mod killed;
+#[path = "../shared/memory.rs"]
 mod memory;
 mod recomputed;
 mod resume;
+#[path = "../shared/shape.rs"]
+mod shape;
 mod traces;
 
 use std::time::Duration;
@@ -22,6 +26,7 @@ use tideflow_sources::VecSource;
 use history::{History, Reading, histories};
 use memory::Memory;
 use recomputed::recompute;
+use shape::Shape;
 
 /// For how long a device's last reading stands.
 const FORGET_MS: i64 = 640;
@@ -46,23 +51,8 @@ impl Published {
     }
 }
 
-/// How a run is cut and spread.
-#[derive(Clone, Copy, Debug)]
-struct Shape {
-    workers: usize,
-    chunk: usize,
-    epoch_bytes: usize,
-    snapshot_every: u64,
-}
-
 fn shapes() -> impl Strategy<Value = Shape> {
-    let numbers = (1..5usize, 1..30usize, 200..6_000usize, 1..8u64);
-    numbers.prop_map(|(workers, chunk, epoch_bytes, snapshot_every)| Shape {
-        workers,
-        chunk,
-        epoch_bytes,
-        snapshot_every,
-    })
+    shape::shapes(1..30, 200..6_000, 1..8)
 }
 
 /// Where a run's updates go.

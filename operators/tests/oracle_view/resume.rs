@@ -2,9 +2,10 @@
 //! all of it together is what the bindings of both say.
 
 use proptest::prelude::*;
-use tideflow_core::{Binding, Resume};
+use tideflow_core::Binding;
 
 use crate::history::histories;
+use crate::killed::Killed;
 use crate::memory::Memory;
 use crate::recomputed::recompute;
 use crate::{run, shapes};
@@ -21,24 +22,14 @@ proptest! {
     ) {
         let memory = Memory::default().snapshots_every(first.snapshot_every);
         let before = run(&history, first, memory.clone());
-        let bindings = memory.log();
-        let mut snapshots: Vec<_> =
-            memory.snapshots().into_iter().map(|(at, states)| (Some(at), states)).collect();
-        snapshots.insert(0, Default::default());
-        let (standing, states) = snapshots.swap_remove((snapshot * snapshots.len() as f64) as usize);
-        let state_of = standing.as_ref().map_or(0, |s| s.epoch);
-        let rest = &bindings[state_of as usize..];
-        let recorded = rest[..(killed * (rest.len() + 1) as f64) as usize].to_vec();
-
-        let resume = Resume { snapshot: standing, recorded };
-        let last = resume.last();
+        let Killed { resume, states, recorded } = Killed::of(&memory, snapshot, killed);
+        let (state_of, last) = (resume.state_of(), resume.last());
         let memory = Memory::resume(resume, states).snapshots_every(second.snapshot_every);
         let after = run(&history, second, memory.clone());
         let again = |epoch| epoch > state_of && epoch <= last;
         prop_assert_eq!(after.within(again), before.within(again));
 
-        let both: Vec<Binding> =
-            bindings[..last as usize].iter().cloned().chain(memory.log()).collect();
+        let both: Vec<Binding> = recorded.into_iter().chain(memory.log()).collect();
         let whole = recompute(&history, &both);
         prop_assert_eq!(after, whole.within(|epoch| epoch > state_of));
     }

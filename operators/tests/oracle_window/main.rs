@@ -1,42 +1,28 @@
 //! Windows against a recomputation from scratch: random histories with late records, cut at random
 //! places, on one to four workers; and the same when a run goes on where another one was killed.
 
+#[path = "../shared/killed.rs"]
+mod killed;
+#[path = "../shared/memory.rs"]
 mod memory;
+#[path = "../shared/reading.rs"]
+mod reading;
 mod resume;
+#[path = "../shared/shape.rs"]
+mod shape;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use serde::{Deserialize, Serialize};
 use tideflow_core::{
-    Binding, EpochSettings, Event, EventTime, Flow, Job, LogOnly, RecentBindings, execute, timely,
+    Binding, EpochSettings, EventTime, Flow, Job, LogOnly, RecentBindings, execute, timely,
 };
-use tideflow_operators::{Aggregate, KeyBy, Late, Stats, Tumbling, Window};
+use tideflow_operators::{Aggregate, KeyBy, Late, Tumbling, Window};
 use tideflow_sinks::VecSink;
 use tideflow_sources::VecSource;
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Reading {
-    device: u64,
-    ts: i64,
-    value: f64,
-}
-
-impl Event for Reading {
-    fn event_time(&self) -> EventTime {
-        EventTime(self.ts)
-    }
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Values(Stats);
-
-impl Aggregate<Reading> for Values {
-    fn add(&mut self, record: &Reading) {
-        self.0.add(record.value);
-    }
-}
+use reading::{Reading, Values};
 
 const LENGTH_MS: i64 = 100;
 

@@ -4,31 +4,18 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tideflow_core::{Binding, EpochSettings, EventTime, Flow, Job, Resume, execute, timely};
+use tideflow_core::{Binding, EpochSettings, EventTime, Flow, Job, execute, timely};
 use tideflow_operators::{Alarms, Hysteresis, KeyBy, Map, ModelId, Scored, Tumbling, Window};
 use tideflow_sinks::VecSink;
 use tideflow_sources::VecSource;
 
+use super::killed::Killed;
 use super::memory::Memory;
+use super::shape::{self, Shape};
 use super::{LENGTH_MS, Published, Reading, Values, histories, recompute};
 
-/// How a run is cut and spread.
-#[derive(Clone, Copy, Debug)]
-struct Shape {
-    workers: usize,
-    chunk: usize,
-    epoch_bytes: usize,
-    snapshot_every: u64,
-}
-
 fn shapes() -> impl Strategy<Value = Shape> {
-    let numbers = (1..5usize, 1..50usize, 200..8_000usize, 1..8u64);
-    numbers.prop_map(|(workers, chunk, epoch_bytes, snapshot_every)| Shape {
-        workers,
-        chunk,
-        epoch_bytes,
-        snapshot_every,
-    })
+    shape::shapes(1..50, 200..8_000, 1..8)
 }
 
 /// What a run published: windows and late records, and its alarms as texts, with the epoch of each.
@@ -97,24 +84,14 @@ proptest! {
     ) {
         let memory = Memory::default();
         let before = run(&history, bound_ms, first, &memory);
-        let bindings = memory.log();
-        let mut snapshots: Vec<_> =
-            memory.snapshots().into_iter().map(|(at, states)| (Some(at), states)).collect();
-        snapshots.insert(0, Default::default());
-        let (standing, states) = snapshots.swap_remove((snapshot * snapshots.len() as f64) as usize);
-        let state_of = standing.as_ref().map_or(0, |s| s.epoch);
-        let rest = &bindings[state_of as usize..];
-        let recorded = rest[..(killed * (rest.len() + 1) as f64) as usize].to_vec();
-
-        let resume = Resume { snapshot: standing, recorded };
-        let last = resume.last();
+        let Killed { resume, states, recorded } = Killed::of(&memory, snapshot, killed);
+        let (state_of, last) = (resume.state_of(), resume.last());
         let memory = Memory::resume(resume, states);
         let after = run(&history, bound_ms, second, &memory);
         let again = |epoch| epoch > state_of && epoch <= last;
         prop_assert_eq!(within(&after, again), within(&before, again));
 
-        let both: Vec<Binding> =
-            bindings[..last as usize].iter().cloned().chain(memory.log()).collect();
+        let both: Vec<Binding> = recorded.into_iter().chain(memory.log()).collect();
         for part in both.iter().flat_map(|binding| &binding.parts) {
             let read = &history[part.partition as usize][..part.next as usize];
             let largest = read.iter().map(|r| EventTime(r.ts)).max().unwrap_or(EventTime::MIN);
