@@ -23,9 +23,7 @@ use tideflow_state::{
     BindingPlaces, BindingsTopic, Generation, Manifest, SnapshotError, Store, WorkerState, Written,
 };
 
-use crate::StartError;
 use crate::manifest_thread::{Left, ManifestThread, Progress};
-use crate::start::newest;
 
 /// What the operators need of the job.
 pub(crate) struct Keeper {
@@ -43,11 +41,6 @@ impl Keeper {
     /// Before anything is written.
     pub fn record_outputs(&self, outputs: BTreeMap<String, usize>) -> Result<(), SnapshotError> {
         self.store.write_outputs(self.generation, outputs)
-    }
-
-    /// That nobody has taken a later generation.
-    pub fn newest(&self) -> Result<(), StartError> {
-        newest(&self.store, self.generation)
     }
 
     /// On worker 0.

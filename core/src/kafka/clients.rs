@@ -68,7 +68,6 @@ impl Clients {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "it is closed when dropped"]
-#[derive(Clone)]
 pub struct Connection {
     _clients: Arc<Clients>,
 }
