@@ -17,7 +17,7 @@ report=benches/reports/$date.md
 [ ! -e "$report" ] || report=benches/reports/$date-$(date -u +%H%M%S).md
 port=${PORT:-29092}
 
-build() { cargo build --release --locked -p tideflow-benches --bins; }
+build() { cargo build --release --locked -p tideflow-benches -p tideflow-dataflows --bins; }
 
 # What was measured: a commit, or files that are in none.
 sources() {
@@ -140,7 +140,10 @@ snapshots() {
 
 recovery() {
   printf '\n## Killed, and started again at once\n\nOne worker with 100,000 devices, 20,000 readings a second, a snapshot every ten seconds; ten kills. From the start of the process to the first new committed record.\n\n'
-  "$CARGO_TARGET_DIR/release/recovery" "127.0.0.1:$port"
+  "$CARGO_TARGET_DIR/release/recovery" "127.0.0.1:$port" 100000
+  printf '\n`device_health` instead, as a user runs it: with its checks, its model, and open windows of all devices.\n\n'
+  make -s train OUT="$PEERS_WORK/model" >&2
+  "$CARGO_TARGET_DIR/release/recovery" "127.0.0.1:$port" 100000 "$PEERS_WORK/model"
 }
 
 # A run that was not right is in the table, and fails nothing else.

@@ -11,7 +11,8 @@ use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::dataflow::operators::{Concatenate, Probe};
 use timely::dataflow::{Scope, StreamVec};
 
-use crate::pace::{Bindings, Bounds, Pace, Tick, clock};
+use crate::binder::{Binder, Bounds};
+use crate::pace::{Pace, Tick, clock};
 use crate::plan::{Check, Edge, Node, Plan};
 use crate::snapshot::{SnapshotPart, Snapshots};
 use crate::{
@@ -86,7 +87,7 @@ struct Inner<'s> {
     pace: Rc<Pace>,
     ticks: StreamVec<'s, Epoch, Tick>,
     bounds: Bounds<'s>,
-    bindings: RefCell<Bindings<'s>>,
+    binder: RefCell<Binder<'s>>,
     snapshots: RefCell<Vec<StreamVec<'s, Epoch, SnapshotPart>>>,
     published: ProbeHandle<Epoch>,
     sinks: RefCell<Vec<StreamVec<'s, Epoch, ()>>>,
@@ -106,9 +107,9 @@ impl<'s> Inner<'s> {
 impl<'s> Flow<'s> {
     /// An empty graph in this timely scope. [`Flow::finish`] must be called when all parts are there.
     pub fn new(scope: Scope<'s, Epoch>, job: Job, mode: Mode, resume: Rc<Resume>) -> Self {
-        let (pace, published) = (Pace::new(), ProbeHandle::new());
+        let (pace, published) = (Pace::new(&resume), ProbeHandle::new());
         let ticks = clock(scope, &job, &resume, pace.clone(), published.clone());
-        let (bindings, bounds) = Bindings::new(scope, ticks.clone());
+        let (binder, bounds) = Binder::new(scope, ticks.clone());
         Flow {
             inner: Rc::new(Inner {
                 scope,
@@ -119,7 +120,7 @@ impl<'s> Flow<'s> {
                 pace,
                 ticks,
                 bounds,
-                bindings: RefCell::new(bindings),
+                binder: RefCell::new(binder),
                 snapshots: RefCell::default(),
                 published,
                 sinks: RefCell::default(),
@@ -139,9 +140,9 @@ impl<'s> Flow<'s> {
         };
         let scope = inner.scope;
         inner.out().probe_with(&inner.published);
-        let bindings = inner.bindings.into_inner();
+        let binder = inner.binder.into_inner();
         let pace = (inner.pace, inner.published, snapshot_every);
-        bindings.build(scope, &inner.job, inner.resume, pace, log);
+        binder.build(scope, &inner.job, inner.resume, pace, log);
         inner.plan.into_inner()
     }
 
@@ -189,7 +190,7 @@ impl<'s> Flow<'s> {
     }
 
     pub(crate) fn listen(&self, words: StreamVec<'s, Epoch, crate::pace::Word>) {
-        self.inner.bindings.borrow_mut().listen(words);
+        self.inner.binder.borrow_mut().listen(words);
     }
 
     pub(crate) fn add_sink(&self, published: StreamVec<'s, Epoch, ()>) {

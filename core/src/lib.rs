@@ -3,6 +3,7 @@
 //!
 //! The one idea: an epoch is a cut of the input. See [`Binding`].
 
+mod binder;
 mod binding;
 mod crash;
 mod durability;

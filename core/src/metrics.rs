@@ -46,11 +46,14 @@ pub struct Metrics {
     pub sink_records: IntCounterVec,
     /// `tideflow_sink_seconds{sink}`: from an epoch's hand-over to its publication.
     pub sink_seconds: HistogramVec,
-    /// `tideflow_epoch`: the newest epoch bound. This and the next three are known to the process of
+    /// `tideflow_epoch`: the newest epoch bound. This and the next four are known to the process of
     /// worker 0; others show 0.
     pub epoch: Gauge,
     /// `tideflow_epoch_lag`: epochs bound and not yet published everywhere.
     pub epoch_lag: Gauge,
+    /// `tideflow_snapshot_lag`: epochs bound since the last snapshot that counts, which a start replays; 0
+    /// where none are taken. One that grows beyond two snapshots' epochs says that the store is away.
+    pub snapshot_lag: Gauge,
     /// `tideflow_watermark_seconds`: the graph's watermark, in seconds since 1970.
     pub watermark: Gauge,
     /// `tideflow_watermark_delay_seconds`: the wall clock less the watermark. Over history or simulated
@@ -126,6 +129,11 @@ impl Default for Metrics {
             ),
             epoch: level(r, "epoch", "The newest epoch bound."),
             epoch_lag: level(r, "epoch_lag", "Epochs bound and not yet published everywhere."),
+            snapshot_lag: level(
+                r,
+                "snapshot_lag",
+                "Epochs bound since the last snapshot that counts.",
+            ),
             watermark: level(r, "watermark_seconds", "The watermark, in seconds since 1970."),
             watermark_delay: level(
                 r,

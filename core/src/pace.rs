@@ -1,31 +1,23 @@
-//! The clock and the bindings: who decides where an epoch ends, and who writes it down.
+//! The clock: who decides when an epoch ends.
 //!
 //! One clock, on worker 0, sends a tick an epoch to every worker. Sources cut where they are when the
-//! tick arrives and say so; the bindings operator, also on worker 0, puts the cuts together. Any cut
+//! tick arrives and say so; the [binder](crate::binder), also on worker 0, puts the cuts together. Any cut
 //! is right as long as it is written down before it is used.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::channels::pact::{Exchange, Pipeline};
-use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::operator::source;
-use timely::dataflow::operators::generic::{InputHandleCore, OutputBuilder};
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::dataflow::operators::vec::Broadcast;
-use timely::dataflow::operators::{Capability, InputCapability};
 use timely::dataflow::{Scope, StreamVec};
 use timely::scheduling::Activator;
 
-use crate::binding::global_watermark;
 use crate::operator::OperatorName;
-use crate::{
-    Binding, BindingLog, Bound, Ending, Epoch, EventTime, Job, Part, PartState, Resume, Standing,
-};
+use crate::{Ending, Epoch, Job, Part, Resume};
 
 /// The end of one epoch and the start of the next.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,7 +27,7 @@ pub(crate) struct Tick {
     pub ending: Ending,
 }
 
-/// What a source tells the bindings operator.
+/// What a source tells the binder.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Word {
     /// Where one partition was cut.
@@ -52,17 +44,20 @@ pub(crate) struct Pace {
     ending: Cell<Ending>,
     /// The epoch of the snapshot under way, if one is.
     snapshot: Cell<Option<Epoch>>,
+    /// The epoch of the last snapshot that counts.
+    counts: Cell<Epoch>,
     /// The last epoch is cut.
     over: Cell<bool>,
     clock: RefCell<Option<Activator>>,
 }
 
 impl Pace {
-    pub fn new() -> Rc<Self> {
+    pub fn new(resume: &Resume) -> Rc<Self> {
         Rc::new(Pace {
             hurry: Cell::new(false),
             ending: Cell::new(Ending::No),
             snapshot: Cell::new(None),
+            counts: Cell::new(resume.state_of()),
             over: Cell::new(false),
             clock: RefCell::new(None),
         })
@@ -70,17 +65,43 @@ impl Pace {
 
     /// How the epoch that is cut now ends. The last one has a snapshot, and waits for the one before it.
     fn ending_now(&self) -> Ending {
-        match self.snapshot.get() {
-            Some(_) => Ending::No,
-            None => self.ending.get(),
+        match self.snapshot_under_way() {
+            true => Ending::No,
+            false => self.ending.get(),
         }
     }
 
-    /// The snapshot of this epoch is whole: another may begin.
+    /// Another snapshot may begin: that of this epoch is whole.
     pub fn snapshot_taken(&self, epoch: Epoch) {
+        self.counts.set(self.counts.get().max(epoch));
         if self.snapshot.get() == Some(epoch) {
             self.snapshot.set(None);
         }
+    }
+
+    /// The snapshot of this epoch begins.
+    pub fn snapshot_begins(&self, epoch: Epoch) {
+        self.snapshot.set(Some(epoch));
+    }
+
+    pub fn snapshot_under_way(&self) -> bool {
+        self.snapshot.get().is_some()
+    }
+
+    /// The epoch of the last snapshot that counts; 0 before the first.
+    pub fn counts(&self) -> Epoch {
+        self.counts.get()
+    }
+
+    /// Whether the last epoch is cut.
+    pub fn is_over(&self) -> bool {
+        self.over.get()
+    }
+
+    /// The open epoch is full.
+    pub fn hurry(&self) {
+        self.hurry.set(true);
+        self.wake_clock();
     }
 
     fn wake_clock(&self) {
@@ -89,7 +110,8 @@ impl Pace {
         }
     }
 
-    fn end(&self, ending: Ending) {
+    /// The graph ends, at the next cut that may be the last.
+    pub fn end(&self, ending: Ending) {
         if self.ending.get() == Ending::No {
             self.ending.set(ending);
             self.wake_clock();
@@ -153,248 +175,3 @@ pub(crate) fn clock<'s>(
 
 /// How soon the clock looks again while too many epochs are in flight.
 const RETRY: Duration = Duration::from_millis(1);
-
-type Words = InputHandleCore<
-    Epoch,
-    Vec<Word>,
-    <Exchange<Word, fn(&Word) -> u64> as timely::dataflow::channels::pact::ParallelizationContract<
-        Epoch,
-        Vec<Word>,
-    >>::Puller,
->;
-type Ticks = InputHandleCore<
-    Epoch,
-    Vec<Tick>,
-    <Pipeline as timely::dataflow::channels::pact::ParallelizationContract<Epoch, Vec<Tick>>>::Puller,
->;
-type Output<D> = OutputBuilder<Epoch, CapacityContainerBuilder<Vec<D>>>;
-
-/// The bindings operator under construction: every source adds an input.
-pub(crate) struct Bindings<'s> {
-    builder: OperatorBuilder<'s, Epoch>,
-    ticks: Ticks,
-    words: Vec<Words>,
-    bound: Output<Bound>,
-    durable: Output<()>,
-    standings: Output<Standing>,
-}
-
-/// What the bindings operator yields.
-pub(crate) struct Bounds<'s> {
-    /// Every epoch's bound, on every worker.
-    pub bound: StreamVec<'s, Epoch, Bound>,
-    /// Its frontier is what is durable.
-    pub durable: StreamVec<'s, Epoch, ()>,
-    /// Where the job stands after each epoch with a snapshot, on worker 0.
-    pub standings: StreamVec<'s, Epoch, Standing>,
-}
-
-impl<'s> Bindings<'s> {
-    /// Starts construction.
-    pub fn new(scope: Scope<'s, Epoch>, ticks: StreamVec<'s, Epoch, Tick>) -> (Self, Bounds<'s>) {
-        let mut builder = OperatorBuilder::new("epoch bindings".to_string(), scope);
-        let ticks = builder.new_input(ticks, Pipeline);
-        let (bound_out, bound) = builder.new_output::<Vec<Bound>>();
-        let (durable_out, durable) = builder.new_output::<Vec<()>>();
-        let (standings_out, standings) = builder.new_output::<Vec<Standing>>();
-        let bindings = Bindings {
-            builder,
-            ticks,
-            words: Vec::new(),
-            bound: OutputBuilder::from(bound_out),
-            durable: OutputBuilder::from(durable_out),
-            standings: OutputBuilder::from(standings_out),
-        };
-        (bindings, Bounds { bound: bound.broadcast(), durable, standings })
-    }
-
-    /// Adds a source's words.
-    pub fn listen(&mut self, words: StreamVec<'s, Epoch, Word>) {
-        let to_worker_0: fn(&Word) -> u64 = |_| 0;
-        self.words.push(self.builder.new_input(words, Exchange::new(to_worker_0)));
-    }
-
-    /// Ends construction. What was recorded before is announced anew, as it was.
-    pub fn build(
-        self,
-        scope: Scope<'s, Epoch>,
-        job: &Job,
-        resume: Rc<Resume>,
-        (pace, published, snapshot_every): (Rc<Pace>, ProbeHandle<Epoch>, u64),
-        mut log: Box<dyn BindingLog>,
-    ) {
-        let Bindings { builder, mut ticks, mut words, mut bound, mut durable, mut standings } =
-            self;
-        let name = OperatorName::new("epoch bindings");
-        let wake = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
-        log.wake_with(Box::new(move || {
-            let _ = wake.activate();
-        }));
-        let mut state = Open {
-            watermark: resume.watermark(),
-            snapshot_every,
-            last_snapshot: resume.last(),
-            pace,
-            published,
-            metrics: job.metrics.clone(),
-            ..Open::new(log)
-        };
-        let first = scope.index() == 0;
-        builder.build_reschedule(move |mut capabilities| {
-            // Nothing is bound before the first epoch to replay.
-            let next = resume.state_of() + 1;
-            let mut before = first.then(|| [0, 2].map(|i: usize| capabilities[i].delayed(&next)));
-            capabilities.clear();
-            move |frontiers| {
-                name.run(|| {
-                    if let Some(before) = before.take() {
-                        state.tell_again(&resume, before, &mut bound, &mut standings);
-                    }
-                    ticks.for_each(|capability, ticks| {
-                        ticks.drain(..).filter(|_| first).for_each(|t| state.tick(&capability, t));
-                    });
-                    for input in &mut words {
-                        input.for_each(|capability, words| {
-                            let epoch = *capability.least().expect("words carry one epoch");
-                            words.drain(..).for_each(|w| state.word(epoch, w));
-                        });
-                    }
-                    while let Some(epoch) = state.next()
-                        && frontiers.iter().all(|f| !f.less_equal(&epoch))
-                    {
-                        state.close(epoch, &mut bound, &mut standings);
-                    }
-                    state.drop_durable(&mut durable)
-                })
-            }
-        });
-    }
-}
-
-/// Bindings not complete yet, and complete ones not durable yet.
-struct Open {
-    ticks: BTreeMap<Epoch, (Tick, [Capability<Epoch>; 3])>,
-    parts: BTreeMap<Epoch, Vec<Part>>,
-    undurable: VecDeque<(Epoch, Capability<Epoch>)>,
-    watermark: EventTime,
-    snapshot_every: u64,
-    last_snapshot: Epoch,
-    log: Box<dyn BindingLog>,
-    pace: Rc<Pace>,
-    published: ProbeHandle<Epoch>,
-    metrics: std::sync::Arc<crate::Metrics>,
-}
-
-impl Open {
-    fn new(log: Box<dyn BindingLog>) -> Self {
-        Open {
-            ticks: BTreeMap::new(),
-            parts: BTreeMap::new(),
-            undurable: VecDeque::new(),
-            watermark: EventTime::MIN,
-            snapshot_every: 0,
-            last_snapshot: 0,
-            log,
-            pace: Pace::new(),
-            published: ProbeHandle::new(),
-            metrics: Default::default(),
-        }
-    }
-
-    fn tick(&mut self, capability: &InputCapability<Epoch>, tick: Tick) {
-        let at = [0, 1, 2].map(|port| capability.delayed(&tick.epoch, port));
-        self.ticks.insert(tick.epoch, (tick, at));
-    }
-
-    fn word(&mut self, epoch: Epoch, word: Word) {
-        match word {
-            Word::Part(part) => self.parts.entry(epoch).or_default().push(part),
-            Word::Hurry => {
-                self.pace.hurry.set(true);
-                self.pace.wake_clock();
-            }
-            Word::Stop(ending) => self.pace.end(ending),
-        }
-    }
-
-    fn next(&self) -> Option<Epoch> {
-        self.ticks.first_key_value().map(|(epoch, _)| *epoch)
-    }
-
-    fn close(&mut self, epoch: Epoch, bound: &mut Output<Bound>, standings: &mut Output<Standing>) {
-        let (tick, [at_bound, at_durable, at_standing]) =
-            self.ticks.remove(&epoch).expect("only an open epoch is closed");
-        let mut parts = self.parts.remove(&epoch).unwrap_or_default();
-        parts.sort();
-        let exhausted = !parts.is_empty() && parts.iter().all(|p| p.state == PartState::Ended);
-        self.watermark = if exhausted || tick.ending == Ending::Drain {
-            EventTime::MAX
-        } else {
-            self.watermark.max(global_watermark(&parts))
-        };
-        if exhausted {
-            self.pace.end(Ending::Drain);
-        }
-        let (watermark, wall_ms, ending) = (self.watermark, tick.wall_ms, tick.ending);
-        let binding = Binding { epoch, parts, watermark, wall_ms, ending };
-        let snapshot = self.snapshot_due(epoch, ending != Ending::No);
-        bound.activate().session(&at_bound).give(binding.bound(snapshot));
-        if snapshot {
-            standings.activate().session(&at_standing).give(binding.standing());
-        }
-        self.show(epoch, wall_ms);
-        self.log.append(binding);
-        self.undurable.push_back((epoch, at_durable));
-    }
-
-    fn tell_again(
-        &self,
-        resume: &Resume,
-        before: [Capability<Epoch>; 2],
-        bound: &mut Output<Bound>,
-        standings: &mut Output<Standing>,
-    ) {
-        for (told, binding) in resume.told_again(self.snapshot_every > 0) {
-            let [at_bound, at_standing] = [0, 1].map(|i| before[i].delayed(&told.epoch));
-            bound.activate().session(&at_bound).give(told);
-            if told.snapshot {
-                self.pace.snapshot.set(Some(told.epoch));
-                standings.activate().session(&at_standing).give(binding.standing());
-            }
-        }
-    }
-
-    /// Whether a snapshot begins after this epoch: one at a time, and always one at the end.
-    fn snapshot_due(&mut self, epoch: Epoch, end: bool) -> bool {
-        let every = self.snapshot_every;
-        let regular = !self.pace.over.get() && epoch - self.last_snapshot >= every;
-        let due = every > 0 && (end || regular);
-        if !due || self.pace.snapshot.get().is_some() {
-            return false;
-        }
-        self.pace.snapshot.set(Some(epoch));
-        self.last_snapshot = epoch;
-        true
-    }
-
-    fn show(&self, epoch: Epoch, wall_ms: i64) {
-        self.metrics.epoch.set(epoch as f64);
-        let open = self.published.with_frontier(|f| f.first().copied());
-        self.metrics.epoch_lag.set(open.map_or(0.0, |open| epoch.saturating_sub(open) as f64));
-        if self.watermark > EventTime::MIN && self.watermark < EventTime::MAX {
-            self.metrics.watermark.set(self.watermark.0 as f64 / 1e3);
-            let delay = wall_ms.saturating_sub(self.watermark.0);
-            self.metrics.watermark_delay.set(delay as f64 / 1e3);
-        }
-    }
-
-    /// Lets the durable frontier pass what the log holds; true while something is not durable yet.
-    fn drop_durable(&mut self, durable: &mut Output<()>) -> bool {
-        let through = self.log.durable();
-        while self.undurable.front().is_some_and(|(epoch, _)| *epoch <= through) {
-            self.undurable.pop_front();
-        }
-        let _ = durable.activate();
-        !self.undurable.is_empty()
-    }
-}

@@ -5,6 +5,8 @@ use crate::program::Metrics;
 
 /// Files of more than these bytes cannot be written, as on a disk that is nearly full.
 const FULL: &[&str] = &["env", "--ignore-signal=XFSZ", "prlimit", "--fsize=4096"];
+/// Epochs since the last snapshot that say that none are taken, where one is due every three.
+const FAR: f64 = 60.0;
 
 #[test]
 fn fault_a_job_whose_disk_is_full_goes_on_publishing_and_takes_snapshots_again_when_there_is_room()
@@ -33,11 +35,14 @@ fn fault_a_job_whose_store_is_away_goes_on_publishing_and_takes_snapshots_again_
     run.wait_until("a failed try", || run.said("did not work, and is tried again"));
     let published = |m: &Metrics| m.sum("tideflow_sink_records_total", &[]);
     let before = published(&run.processes()[0].metrics());
-    run.processes()[0].wait_until("more published", |m| published(m) > before);
+    let lag = |m: &Metrics| m.sum("tideflow_snapshot_lag", &[]);
+    let far = |m: &Metrics| published(m) > before && lag(m) > FAR;
+    run.processes()[0].wait_until("more published, and not in a snapshot", far);
     assert!(!job.store().exists(), "a store that is away must not be made anew");
     std::fs::rename(&away, job.store()).expect("the folder is ours");
     let before = job.newest_manifest();
     run.wait_until("another snapshot", || job.newest_manifest() > before);
+    run.processes()[0].wait_until("all but the last few in a snapshot", |m| lag(m) < FAR);
     run.signal("KILL");
     run.end_badly();
     let elsewhere = format!("--job.state={}", away.display());

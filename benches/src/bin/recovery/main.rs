@@ -1,11 +1,13 @@
 //! How long a job is away that is killed and started again at once: from the start of the process to its
-//! first new committed result, and where the time goes. `recovery BROKERS [DEVICES]`.
+//! first new committed result, and where the time goes. `recovery BROKERS [DEVICES [MODEL]]`.
 //!
-//! The job is the workload `latency` of `tideflow-peer`, beside this program: a running mean for each
-//! device, one result a reading.
+//! The job is a program beside this one: the workload `latency` of `tideflow-peer`, a running mean for each
+//! device with one result a reading; or, given its model, `device_health` as a user runs it, with its checks,
+//! open windows of all devices, and a dead letter now and then as what it publishes.
+
+mod job;
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,11 +20,11 @@ use tideflow::core::kafka::{KafkaConfig, NewTopic, create_topics};
 use tideflow::sinks::kafka::{RawProducer, Record, partition_for};
 use tideflow::sources::kafka::{BatchConsumer, Polled, StartOffset};
 
+use job::{Job, RATE};
+
 const PARTITIONS: usize = 4;
 /// Kills, each followed by a start.
 const KILLS: usize = 10;
-/// Readings a second.
-const RATE: u64 = 20_000;
 /// What a job has to itself between a start and the next kill: a snapshot is taken every ten seconds.
 const LIFE: Duration = Duration::from_secs(14);
 /// Longest wait for something that comes.
@@ -31,7 +33,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const STEPS: [&str; 3] = ["taking over", "taken over", "first results published"];
 
 /// Sends readings of one device after the other, at the rate, until it is told to stop.
-fn feed(kafka: &KafkaConfig, topic: &str, devices: u64, over: &AtomicBool) -> Result<()> {
+fn feed(
+    kafka: &KafkaConfig,
+    topic: &str,
+    job: &Job,
+    devices: u64,
+    over: &AtomicBool,
+) -> Result<()> {
     let producer = Arc::new(RawProducer::new(kafka)?);
     let handle = producer.topic(topic)?;
     let (mut sent, since) = (0, Instant::now());
@@ -39,9 +47,7 @@ fn feed(kafka: &KafkaConfig, topic: &str, devices: u64, over: &AtomicBool) -> Re
         let due = (since.elapsed().as_secs_f64() * RATE as f64) as u64;
         let readings = (sent..due).map(|seq| {
             let device = format!("d{:06}", seq % devices);
-            let value = format!(
-                "{{\"device\":\"{device}\",\"ts\":1700000000000,\"seq\":{seq},\"temperature\":21.5}}"
-            );
+            let value = job.reading(&device, seq);
             (device, value)
         });
         let readings: Vec<_> = readings.collect();
@@ -72,15 +78,13 @@ impl Drop for Running {
 }
 
 impl Running {
-    fn start(program: &Path, brokers: &str, topics: [&str; 2], state: &Path) -> Result<Running> {
+    fn start(mut command: Command) -> Result<Running> {
         let since = Instant::now();
-        let mut child = Command::new(program)
-            .args(["latency", brokers, topics[0], topics[1], "exactly_once", "1", topics[1]])
-            .env("PEER_STATE_DIR", state)
+        let mut child = command
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .with_context(|| format!("starting {}", program.display()))?;
+            .with_context(|| format!("starting {command:?}"))?;
         let said = BufReader::new(child.stderr.take().context("it is piped")?);
         let (sender, lines) = channel();
         thread::spawn(move || {
@@ -137,23 +141,23 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let brokers = args.first().context("expected BROKERS [DEVICES]")?;
+    let brokers = args.first().context("expected BROKERS [DEVICES [MODEL]]")?;
     let devices = args.get(1).map_or(Ok(100_000), |n| n.parse()).context("DEVICES: a number")?;
+    let job = Arc::new(args.get(2).map_or(Job::Latency, |m| Job::Health { model: m.clone() }));
     let kafka = KafkaConfig::plaintext(brokers);
     let id = std::process::id();
-    let (input, output) = (format!("recovery-in-{id}"), format!("recovery-out-{id}"));
-    let topics = [&input, &output].map(|name| NewTopic::new(name, PARTITIONS));
-    create_topics(&kafka, &topics)?;
+    let (input, outputs) = (format!("recovery-in-{id}"), job.outputs(id));
+    let topics = [&input].into_iter().chain(&outputs).map(|name| NewTopic::new(name, PARTITIONS));
+    create_topics(&kafka, &topics.collect::<Vec<_>>())?;
     let state = tempfile::tempdir()?;
-    let program: PathBuf = std::env::current_exe()?.with_file_name("tideflow-peer");
-    let start = || Running::start(&program, brokers, [&input, &output], state.path());
+    let start = || Running::start(job.command(brokers, &input, &outputs, state.path()));
 
     let over = Arc::new(AtomicBool::new(false));
     let feeder = {
-        let (kafka, input, over) = (kafka.clone(), input.clone(), over.clone());
-        thread::spawn(move || feed(&kafka, &input, devices, &over))
+        let (kafka, input, job, over) = (kafka.clone(), input.clone(), job.clone(), over.clone());
+        thread::spawn(move || feed(&kafka, &input, &job, devices, &over))
     };
-    let mut consumer = BatchConsumer::new(&kafka, &output, "recovery", 65_536)?;
+    let mut consumer = BatchConsumer::new(&kafka, &outputs[0], "recovery", 65_536)?;
     let all = 0..PARTITIONS as i32;
     let latest: Vec<_> = all.map(|p| (p, StartOffset::Latest)).collect();
     consumer.assign(&consumer.resolve(&latest)?)?;
@@ -180,7 +184,7 @@ fn main() -> Result<()> {
     println!("| step | median ms | longest ms |");
     println!("|---|---|---|");
     for (step, times) in [
-        ("process and topics, until a generation is taken", of(0)),
+        ("process, checks and topics, until a generation is taken", of(0)),
         ("fencing, progress, bindings", between(0, 1)),
         ("state, replay, first commit", between(1, 2)),
         ("**in all**", of(2)),

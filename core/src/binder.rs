@@ -1,0 +1,248 @@
+//! The binder: writes down what each epoch is, and announces it.
+//!
+//! An operator on worker 0. It puts the cuts of all sources together as one binding an epoch, has it
+//! recorded, and tells all workers.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::generic::{InputHandleCore, OutputBuilder};
+use timely::dataflow::operators::probe::Handle as ProbeHandle;
+use timely::dataflow::operators::vec::Broadcast;
+use timely::dataflow::operators::{Capability, InputCapability};
+use timely::dataflow::{Scope, StreamVec};
+
+use crate::binding::global_watermark;
+use crate::operator::OperatorName;
+use crate::pace::{Pace, Tick, Word};
+use crate::{
+    Binding, BindingLog, Bound, Ending, Epoch, EventTime, Job, Metrics, Part, PartState, Resume,
+    Standing,
+};
+
+type Input<D, P> =
+    InputHandleCore<Epoch, Vec<D>, <P as ParallelizationContract<Epoch, Vec<D>>>::Puller>;
+type Words = Input<Word, Exchange<Word, fn(&Word) -> u64>>;
+type Ticks = Input<Tick, Pipeline>;
+type Output<D> = OutputBuilder<Epoch, CapacityContainerBuilder<Vec<D>>>;
+
+/// The operator under construction: every source adds an input.
+pub(crate) struct Binder<'s> {
+    builder: OperatorBuilder<'s, Epoch>,
+    ticks: Ticks,
+    words: Vec<Words>,
+    bound: Output<Bound>,
+    durable: Output<()>,
+    standings: Output<Standing>,
+}
+
+/// What it yields.
+pub(crate) struct Bounds<'s> {
+    /// Every epoch's bound, on every worker.
+    pub bound: StreamVec<'s, Epoch, Bound>,
+    /// Its frontier is what is durable.
+    pub durable: StreamVec<'s, Epoch, ()>,
+    /// Where the job stands after each epoch with a snapshot, on worker 0.
+    pub standings: StreamVec<'s, Epoch, Standing>,
+}
+
+impl<'s> Binder<'s> {
+    /// Starts construction.
+    pub fn new(scope: Scope<'s, Epoch>, ticks: StreamVec<'s, Epoch, Tick>) -> (Self, Bounds<'s>) {
+        let mut builder = OperatorBuilder::new("epoch bindings".to_string(), scope);
+        let ticks = builder.new_input(ticks, Pipeline);
+        let (bound_out, bound) = builder.new_output::<Vec<Bound>>();
+        let (durable_out, durable) = builder.new_output::<Vec<()>>();
+        let (standings_out, standings) = builder.new_output::<Vec<Standing>>();
+        let binder = Binder {
+            builder,
+            ticks,
+            words: Vec::new(),
+            bound: OutputBuilder::from(bound_out),
+            durable: OutputBuilder::from(durable_out),
+            standings: OutputBuilder::from(standings_out),
+        };
+        (binder, Bounds { bound: bound.broadcast(), durable, standings })
+    }
+
+    /// Adds a source's words.
+    pub fn listen(&mut self, words: StreamVec<'s, Epoch, Word>) {
+        let to_worker_0: fn(&Word) -> u64 = |_| 0;
+        self.words.push(self.builder.new_input(words, Exchange::new(to_worker_0)));
+    }
+
+    /// Ends construction. What was recorded before is announced anew, as it was.
+    pub fn build(
+        self,
+        scope: Scope<'s, Epoch>,
+        job: &Job,
+        resume: Rc<Resume>,
+        (pace, published, snapshot_every): (Rc<Pace>, ProbeHandle<Epoch>, u64),
+        mut log: Box<dyn BindingLog>,
+    ) {
+        let Binder { builder, mut ticks, mut words, mut bound, mut durable, mut standings } = self;
+        let name = OperatorName::new("epoch bindings");
+        let wake = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
+        log.wake_with(Box::new(move || {
+            let _ = wake.activate();
+        }));
+        let mut state = Open {
+            watermark: resume.watermark(),
+            snapshot_every,
+            last_snapshot: resume.last(),
+            pace,
+            published,
+            metrics: job.metrics.clone(),
+            log,
+            ticks: BTreeMap::new(),
+            parts: BTreeMap::new(),
+            undurable: VecDeque::new(),
+        };
+        let first = scope.index() == 0;
+        builder.build_reschedule(move |mut capabilities| {
+            // Nothing is bound before the first epoch to replay.
+            let next = resume.state_of() + 1;
+            let mut before = first.then(|| [0, 2].map(|i: usize| capabilities[i].delayed(&next)));
+            capabilities.clear();
+            move |frontiers| {
+                name.run(|| {
+                    if let Some(before) = before.take() {
+                        state.tell_again(&resume, before, &mut bound, &mut standings);
+                    }
+                    ticks.for_each(|capability, ticks| {
+                        ticks.drain(..).filter(|_| first).for_each(|t| state.tick(&capability, t));
+                    });
+                    for input in &mut words {
+                        input.for_each(|capability, words| {
+                            let epoch = *capability.least().expect("words carry one epoch");
+                            words.drain(..).for_each(|w| state.word(epoch, w));
+                        });
+                    }
+                    while let Some(epoch) = state.next()
+                        && frontiers.iter().all(|f| !f.less_equal(&epoch))
+                    {
+                        state.close(epoch, &mut bound, &mut standings);
+                    }
+                    state.drop_durable(&mut durable)
+                })
+            }
+        });
+    }
+}
+
+/// Bindings not complete yet, and complete ones not durable yet.
+struct Open {
+    ticks: BTreeMap<Epoch, (Tick, [Capability<Epoch>; 3])>,
+    parts: BTreeMap<Epoch, Vec<Part>>,
+    undurable: VecDeque<(Epoch, Capability<Epoch>)>,
+    watermark: EventTime,
+    snapshot_every: u64,
+    last_snapshot: Epoch,
+    log: Box<dyn BindingLog>,
+    pace: Rc<Pace>,
+    published: ProbeHandle<Epoch>,
+    metrics: Arc<Metrics>,
+}
+
+impl Open {
+    fn tick(&mut self, capability: &InputCapability<Epoch>, tick: Tick) {
+        let at = [0, 1, 2].map(|port| capability.delayed(&tick.epoch, port));
+        self.ticks.insert(tick.epoch, (tick, at));
+    }
+
+    fn word(&mut self, epoch: Epoch, word: Word) {
+        match word {
+            Word::Part(part) => self.parts.entry(epoch).or_default().push(part),
+            Word::Hurry => self.pace.hurry(),
+            Word::Stop(ending) => self.pace.end(ending),
+        }
+    }
+
+    fn next(&self) -> Option<Epoch> {
+        self.ticks.first_key_value().map(|(epoch, _)| *epoch)
+    }
+
+    fn close(&mut self, epoch: Epoch, bound: &mut Output<Bound>, standings: &mut Output<Standing>) {
+        let (tick, [at_bound, at_durable, at_standing]) =
+            self.ticks.remove(&epoch).expect("only an open epoch is closed");
+        let mut parts = self.parts.remove(&epoch).unwrap_or_default();
+        parts.sort();
+        let exhausted = !parts.is_empty() && parts.iter().all(|p| p.state == PartState::Ended);
+        self.watermark = if exhausted || tick.ending == Ending::Drain {
+            EventTime::MAX
+        } else {
+            self.watermark.max(global_watermark(&parts))
+        };
+        if exhausted {
+            self.pace.end(Ending::Drain);
+        }
+        let (watermark, wall_ms, ending) = (self.watermark, tick.wall_ms, tick.ending);
+        let binding = Binding { epoch, parts, watermark, wall_ms, ending };
+        let snapshot = self.snapshot_due(epoch, ending != Ending::No);
+        bound.activate().session(&at_bound).give(binding.bound(snapshot));
+        if snapshot {
+            standings.activate().session(&at_standing).give(binding.standing());
+        }
+        self.show(epoch, wall_ms);
+        self.log.append(binding);
+        self.undurable.push_back((epoch, at_durable));
+    }
+
+    fn tell_again(
+        &self,
+        resume: &Resume,
+        before: [Capability<Epoch>; 2],
+        bound: &mut Output<Bound>,
+        standings: &mut Output<Standing>,
+    ) {
+        for (told, binding) in resume.told_again(self.snapshot_every > 0) {
+            let [at_bound, at_standing] = [0, 1].map(|i| before[i].delayed(&told.epoch));
+            bound.activate().session(&at_bound).give(told);
+            if told.snapshot {
+                self.pace.snapshot_begins(told.epoch);
+                standings.activate().session(&at_standing).give(binding.standing());
+            }
+        }
+    }
+
+    /// Whether a snapshot begins after this epoch: one at a time, and always one at the end.
+    fn snapshot_due(&mut self, epoch: Epoch, end: bool) -> bool {
+        let every = self.snapshot_every;
+        let regular = !self.pace.is_over() && epoch - self.last_snapshot >= every;
+        let due = every > 0 && (end || regular);
+        if !due || self.pace.snapshot_under_way() {
+            return false;
+        }
+        self.pace.snapshot_begins(epoch);
+        self.last_snapshot = epoch;
+        true
+    }
+
+    fn show(&self, epoch: Epoch, wall_ms: i64) {
+        self.metrics.epoch.set(epoch as f64);
+        let open = self.published.with_frontier(|f| f.first().copied());
+        self.metrics.epoch_lag.set(open.map_or(0.0, |open| epoch.saturating_sub(open) as f64));
+        if self.snapshot_every > 0 {
+            self.metrics.snapshot_lag.set(epoch.saturating_sub(self.pace.counts()) as f64);
+        }
+        if self.watermark > EventTime::MIN && self.watermark < EventTime::MAX {
+            self.metrics.watermark.set(self.watermark.0 as f64 / 1e3);
+            let delay = wall_ms.saturating_sub(self.watermark.0);
+            self.metrics.watermark_delay.set(delay as f64 / 1e3);
+        }
+    }
+
+    /// Lets the durable frontier pass what the log holds; true while something is not durable yet.
+    fn drop_durable(&mut self, durable: &mut Output<()>) -> bool {
+        let through = self.log.durable();
+        while self.undurable.front().is_some_and(|(epoch, _)| *epoch <= through) {
+            self.undurable.pop_front();
+        }
+        let _ = durable.activate();
+        !self.undurable.is_empty()
+    }
+}
