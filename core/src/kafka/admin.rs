@@ -76,12 +76,12 @@ impl<'a> Question<'a> {
         self.config.connect_timeout().saturating_sub(self.since.elapsed())
     }
 
-    /// Where a partition ends.
-    pub(super) fn end_offset(&self, topic: &str, partition: i32) -> Result<i64, KafkaError> {
-        let doing = || format!("asking for the end of topic `{topic}` partition {partition}");
-        let asked =
-            self.clients.asks.fetch_watermarks(topic, partition, self.config.connect_timeout());
-        asked.map(|(_, end)| end).map_err(|error| KafkaError::client(doing(), &error))
+    /// Where a partition begins and ends.
+    pub(super) fn bounds(&self, topic: &str, partition: i32) -> Result<(i64, i64), KafkaError> {
+        let doing = || format!("asking for the ends of topic `{topic}` partition {partition}");
+        let within = self.config.connect_timeout();
+        let asked = self.clients.asks.fetch_watermarks(topic, partition, within);
+        asked.map_err(|error| KafkaError::client(doing(), &error))
     }
 
     /// Metadata of the one topic, or of all.

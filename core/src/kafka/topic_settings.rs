@@ -107,8 +107,19 @@ pub fn end_offsets(config: &KafkaConfig, topic: &str) -> Result<Vec<(i32, i64)>,
     let metadata = question.metadata(Some(topic))?;
     let found = metadata.topics().iter().find(|found| found.name() == topic);
     let partitions = found.map_or(&[][..], |found| found.partitions()).iter();
-    let end = |partition: i32| Ok((partition, question.end_offset(topic, partition)?));
+    let end = |partition: i32| Ok((partition, question.bounds(topic, partition)?.1));
     partitions.map(|partition| end(partition.id())).collect()
+}
+
+/// The offset of the first record that a partition of a topic still has; waits for a broker at most
+/// `connect_timeout_ms`.
+///
+/// # Errors
+/// Those of [`end_offsets`].
+pub fn first_offset(config: &KafkaConfig, topic: &str, partition: i32) -> Result<i64, KafkaError> {
+    let question = Question::new(config)?;
+    question.metadata(Some(topic))?;
+    Ok(question.bounds(topic, partition)?.0)
 }
 
 #[cfg(test)]
@@ -133,6 +144,7 @@ mod tests {
         let broker = TestBroker::shared();
         let name = broker.topic("cut", 1);
         assert_eq!(end_offsets(&broker.config(), &name).unwrap(), [(0, 0)]);
+        assert_eq!(first_offset(&broker.config(), &name, 0).unwrap(), 0);
         let starts = delete_records(&broker.config(), &name, &[(0, 0)]).unwrap();
         assert_eq!(starts, [(0, 0)]);
         let error = delete_records(&broker.config(), &name, &[(0, 5)]).unwrap_err().to_string();

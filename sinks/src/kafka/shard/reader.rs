@@ -7,7 +7,7 @@ use rdkafka::error::{KafkaError as RdError, RDKafkaErrorCode as Code};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use tideflow_core::Epoch;
-use tideflow_core::kafka::{ClientLog, KafkaConfig, KafkaError, Role};
+use tideflow_core::kafka::{ClientLog, KafkaConfig, KafkaError, Role, first_offset};
 
 use super::error::ReadProgressError;
 use super::owner::ShardConfig;
@@ -71,8 +71,21 @@ fn read(
     sentinel: Option<i64>,
     give_up: impl Fn() -> bool,
 ) -> Result<ShardProgress, ReadProgressError> {
-    let (topic, partition) = (&shard.progress_topic, shard.shard);
     let consumer = consumer(kafka, shard)?;
+    let read = read_with(&consumer, kafka, shard, sentinel, give_up);
+    // Its end may take librdkafka 100 ms, which nobody need wait for.
+    std::thread::spawn(move || drop(consumer));
+    read
+}
+
+fn read_with(
+    consumer: &BaseConsumer<ClientLog>,
+    kafka: &KafkaConfig,
+    shard: &ShardConfig,
+    sentinel: Option<i64>,
+    give_up: impl Fn() -> bool,
+) -> Result<ShardProgress, ReadProgressError> {
+    let (topic, partition) = (&shard.progress_topic, shard.shard);
     let (mut reading, mut since) = (Reading::of(shard, sentinel), Instant::now());
     loop {
         match consumer.poll(SLICE) {
@@ -88,7 +101,7 @@ fn read(
             // Trimmed between our question and our answer.
             Some(Err(error)) if error.rdkafka_error_code() == Some(Code::AutoOffsetReset) => {
                 reading = Reading::of(shard, sentinel);
-                assign(&consumer, shard)?;
+                assign(consumer, kafka, shard)?;
             }
             Some(Err(error)) => waited_for(kafka, topic, &error)?,
         }
@@ -175,15 +188,21 @@ fn consumer(
     let consumer = client
         .create_with_context(ClientLog::new("progress"))
         .map_err(|error| KafkaError::client("making a consumer", &error))?;
-    assign(&consumer, shard)?;
+    assign(&consumer, kafka, shard)?;
     Ok(consumer)
 }
 
-fn assign(consumer: &BaseConsumer<ClientLog>, shard: &ShardConfig) -> Result<(), KafkaError> {
+/// From the beginning. librdkafka itself asks for it half a second after it knows the brokers.
+fn assign(
+    consumer: &BaseConsumer<ClientLog>,
+    kafka: &KafkaConfig,
+    shard: &ShardConfig,
+) -> Result<(), KafkaError> {
     let (topic, partition) = (&shard.progress_topic, shard.shard as i32);
     let failed = |error| KafkaError::client(format!("reading topic `{topic}`"), &error);
+    let first = Offset::Offset(first_offset(kafka, topic, partition)?);
     let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, partition, Offset::Beginning).map_err(failed)?;
+    list.add_partition_offset(topic, partition, first).map_err(failed)?;
     consumer.assign(&list).map_err(failed)
 }
 
