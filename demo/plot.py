@@ -15,13 +15,28 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.dates as dates
 import matplotlib.pyplot as plt
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 HEALTHY, LABEL, ALARM, LINE = "#8fbf8f", "#d62728", "#ff9500", "#24527a"
+RAISE, CLEAR = {"color": "grey", "lw": 0.9, "ls": "--"}, {"color": "grey", "lw": 0.9, "ls": ":"}
+# Ticks: at years, months, days, hours, minutes, seconds; and at the first of each within the one before.
+TICKS = ["%Y", "%b %Y", "%d %b", "%H:%M", "%H:%M", "%H:%M:%S"]
+FIRST_TICKS = ["", "%b %Y", "%d %b", "%d %b", "%H:%M", "%H:%M"]
+
+
+def time(ms):
+    return datetime.fromtimestamp(ms / 1000, timezone.utc)
 
 
 def day(ms):
-    return dates.date2num(datetime.fromtimestamp(ms / 1000, timezone.utc))
+    return dates.date2num(time(ms))
+
+
+def days(rows):
+    """The first and the last day, with the year that the ticks may leave out."""
+    first, last = (f"{at.day} {at:%b %Y}" for at in (time(rows[0][0]), time(rows[-1][0])))
+    return first if first == last else f"{first} to {last}"
 
 
 def shade(axes, plot):
@@ -66,8 +81,8 @@ def draw_score(axes, plot):
         scores += [score, score]
         before = end
     axes.plot(times, scores, color="black", lw=0.8)
-    for threshold in (plot["raise_above"], plot["clear_below"]):
-        axes.axhline(threshold, color="grey", lw=0.7, ls=":")
+    axes.axhline(plot["raise_above"], **RAISE)
+    axes.axhline(plot["clear_below"], **CLEAR)
     axes.set_ylim(-0.02, 1.04)
     axes.set_ylabel("score", fontsize=8)
     shade(axes, plot)
@@ -98,15 +113,24 @@ def draw(plot, path):
     draw_alarms(axes[fields + 1], plot)
     locator = dates.AutoDateLocator()
     axes[-1].xaxis.set_major_locator(locator)
-    axes[-1].xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
+    axes[-1].xaxis.set_major_formatter(
+        dates.ConciseDateFormatter(
+            locator, formats=TICKS, zero_formats=FIRST_TICKS, show_offset=False
+        )
+    )
     axes[-1].set_xlim(day(plot["rows"][0][0]), day(plot["rows"][-1][0]))
     legend = [
         Patch(color=HEALTHY, alpha=0.3, label="learnt from"),
         Patch(color=LABEL, alpha=0.18, label="labelled anomaly"),
         Patch(color=ALARM, label="alarm"),
+        Line2D([], [], **RAISE, label=f"raised above {plot['raise_above']:g}"),
+        Line2D([], [], **CLEAR, label=f"cleared below {plot['clear_below']:g}"),
     ]
-    figure.legend(handles=legend, loc="outside upper right", ncols=3, fontsize=8, frameon=False)
-    figure.suptitle(plot["name"], fontsize=11, x=0.01, ha="left")
+    figure.legend(
+        handles=legend, loc="outside upper right", ncols=len(legend), fontsize=8, frameon=False
+    )
+    title = f"{plot['name']}, {days(plot['rows'])}"
+    figure.suptitle(title, fontsize=11, x=0.01, ha="left")
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

@@ -57,8 +57,18 @@ def paths():
                 yield f"{document.relative_to(ROOT)}: `{path}`, which is not there"
 
 
+def metrics():
+    """The table of metrics has those that the program has."""
+    source = (ROOT / "core/src/metrics.rs").read_text()
+    there = set(re.findall(r"^    /// `(tideflow_\w+)", source, re.MULTILINE))
+    table = (ROOT / "docs/metrics.md").read_text()
+    told = set(re.findall(r"^\| `(tideflow_\w+)", table, re.MULTILINE))
+    yield from (f"docs/metrics.md: `{name}` is missing" for name in sorted(there - told))
+    yield from (f"docs/metrics.md: `{name}`, which no program has" for name in sorted(told - there))
+
+
 def main():
-    problems = [*schemas(), *graph(), *links(), *paths()]
+    problems = [*schemas(), *graph(), *links(), *paths(), *metrics()]
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0

@@ -7,7 +7,7 @@ export TENSORFLOW_DIR=${TENSORFLOW_DIR:-$PWD/.tideflow/native/lib}
 # Builds the program; sets demo to its path.
 build_demo() {
     demo=${CARGO_TARGET_DIR:-target}/release/demo
-    [ -x "$demo" ] || echo "build       the program, optimised: three to eight minutes the first time"
+    [ -x "$demo" ] || echo "build       the program, optimised: three to eight minutes, more on a busy machine"
     cargo build --release --locked --package tideflow-demo
 }
 

@@ -8,7 +8,7 @@
 #
 # It needs what `scripts/setup.sh system` looks for: a C and a C++ compiler, Rust and Python, no Java.
 # The rest it makes the first time: a Python environment (one minute), the program (three to
-# eight minutes), a model (ten seconds). Ctrl-C ends the run with its report.
+# eight minutes, more on a busy machine), a model (ten seconds). Ctrl-C ends the run with its report.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/demo-steps.sh

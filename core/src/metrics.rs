@@ -1,5 +1,7 @@
 //! The figures a process shows, by their Prometheus names. One [`Metrics`] a process.
 
+use std::sync::OnceLock;
+
 use prometheus::{
     Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry,
     TextEncoder,
@@ -47,23 +49,42 @@ pub struct Metrics {
     /// `tideflow_sink_seconds{sink}`: from an epoch's hand-over to its publication.
     pub sink_seconds: HistogramVec,
     /// `tideflow_epoch`: the newest epoch bound. This and the next four are known to the process of
-    /// worker 0; others show 0.
-    pub epoch: Gauge,
+    /// worker 0; others do not show them.
+    pub epoch: Known,
     /// `tideflow_epoch_lag`: epochs bound and not yet published everywhere.
-    pub epoch_lag: Gauge,
-    /// `tideflow_snapshot_lag`: epochs bound since the last snapshot that counts, which a start replays; 0
-    /// where none are taken. One that grows beyond two snapshots' epochs says that the store is away.
-    pub snapshot_lag: Gauge,
+    pub epoch_lag: Known,
+    /// `tideflow_snapshot_lag`: epochs bound since the last snapshot that counts, which a start replays, where
+    /// snapshots are taken. One that grows beyond two snapshots' epochs says that the store is away.
+    pub snapshot_lag: Known,
     /// `tideflow_watermark_seconds`: the graph's watermark, in seconds since 1970.
-    pub watermark: Gauge,
+    pub watermark: Known,
     /// `tideflow_watermark_delay_seconds`: the wall clock less the watermark. Over history or simulated
     /// time it says how far in the past that is.
-    pub watermark_delay: Gauge,
+    pub watermark_delay: Known,
     /// `tideflow_consumer_lag{source,partition}`: records between position and the partition's end.
     pub consumer_lag: GaugeVec,
     /// `tideflow_worker_busy_ratio{worker}`: share of a core used since the last scrape, at least a
     /// second before.
     pub worker_busy: GaugeVec,
+}
+
+/// A gauge that is shown from when it is known on: what a process does not know is not 0.
+pub struct Known {
+    series: GaugeVec,
+    gauge: OnceLock<Gauge>,
+}
+
+impl Known {
+    /// It is known, and this.
+    pub fn set(&self, value: f64) {
+        let gauge = self.gauge.get_or_init(|| self.series.with_label_values::<&str>(&[]));
+        gauge.set(value);
+    }
+
+    /// What it is, once it is known.
+    pub fn get(&self) -> Option<f64> {
+        self.gauge.get().map(Gauge::get)
+    }
 }
 
 impl Default for Metrics {
@@ -195,8 +216,8 @@ fn levels(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Gauge
     register(registry, GaugeVec::new(opts(name, help), labels).expect(UNIQUE))
 }
 
-fn level(registry: &Registry, name: &str, help: &str) -> Gauge {
-    register(registry, Gauge::with_opts(opts(name, help)).expect(UNIQUE))
+fn level(registry: &Registry, name: &str, help: &str) -> Known {
+    Known { series: levels(registry, name, help, &[]), gauge: OnceLock::new() }
 }
 
 fn spread(
@@ -208,4 +229,19 @@ fn spread(
 ) -> HistogramVec {
     let opts = HistogramOpts::new(name, help).namespace("tideflow").buckets(buckets.to_vec());
     register(registry, HistogramVec::new(opts, &[label]).expect(UNIQUE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_is_not_shown_as_0() {
+        let metrics = Metrics::default();
+        assert!(!metrics.text().contains("tideflow_epoch"));
+        assert_eq!(metrics.epoch.get(), None);
+        metrics.epoch.set(3.0);
+        assert!(metrics.text().contains("\ntideflow_epoch 3\n"));
+        assert_eq!(metrics.epoch.get(), Some(3.0));
+    }
 }

@@ -130,6 +130,11 @@ fn connect(
     communication: CommunicationConfig,
     limit: Duration,
 ) -> Result<(Vec<AllocatorBuilder>, Box<dyn Any + Send>), RunError> {
+    if let CommunicationConfig::Cluster { process, addresses, .. } = &communication {
+        let mut others = addresses.clone();
+        let own = others.remove(*process);
+        tracing::info!(process, own, others = others.join(", "), "waiting for the other processes");
+    }
     let (sender, connected) = channel();
     let connect = move || drop(sender.send(communication.try_build()));
     let spawned = thread::Builder::new().name("connect".to_string()).spawn(connect);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tideflow_core::{Epoch, StateForm};
+use tideflow_core::{Epoch, EventTime, StateForm};
 use tideflow_state::Manifest;
 
 use crate::StartError;
@@ -11,6 +11,8 @@ use crate::StartError;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
     epoch: Epoch,
+    /// All of the input was read, and every window has closed.
+    over: bool,
     /// Go on with what they had.
     same: Vec<String>,
     /// Go on with what they had in the form of another version: the name, theirs, the graph's.
@@ -23,7 +25,8 @@ pub(crate) struct Changes {
 
 impl Changes {
     pub fn between(manifest: &Manifest, states: &[StateForm]) -> Self {
-        let mut changes = Changes { epoch: manifest.epoch, ..Changes::default() };
+        let over = manifest.watermark == EventTime::MAX;
+        let mut changes = Changes { epoch: manifest.epoch, over, ..Changes::default() };
         for StateForm { operator, version, .. } in states {
             let stored = manifest.operators.get(operator).into_iter();
             // Groups that have not changed since are in the form that they were written in.
@@ -67,8 +70,12 @@ impl fmt::Display for Changes {
             |(name, from, to): &(String, u32, u32)| format!("{name} (version {from} to {to})");
         told("as it was", &self.same)?;
         told("migrated", &self.migrated.iter().map(migrated).collect::<Vec<_>>())?;
-        told("begins empty", &self.empty)?;
-        told("dropped", &self.dropped)
+        told("empty", &self.empty)?;
+        told("dropped", &self.dropped)?;
+        if self.over {
+            write!(f, "; the job is at its end: a start has nothing left to do")?;
+        }
+        Ok(())
     }
 }
 
@@ -76,7 +83,7 @@ impl fmt::Display for Changes {
 mod tests {
     use std::collections::BTreeMap;
 
-    use tideflow_core::{EventTime, GroupState, Show};
+    use tideflow_core::{GroupState, Show};
     use tideflow_state::{Generation, Place};
 
     use super::*;
@@ -142,7 +149,7 @@ mod tests {
         let changes = Changes::between(&snapshot, &states);
         assert_eq!(
             changes.to_string(),
-            "after epoch 7; as it was: windows; migrated: alarms (version 2 to 3); begins empty: new; \
+            "after epoch 7; as it was: windows; migrated: alarms (version 2 to 3); empty: new; \
              dropped: old"
         );
         let told = changes.allowed(&[]).expect_err("state would be dropped").to_string();

@@ -16,7 +16,7 @@ pub enum StartError {
     /// There is no state of a job that has run before.
     #[error(
         "state store `{state}`: expected what a job has left there that has run before (it has written \
-         topic `{topic}`), found nothing: is it mounted?"
+         topic `{topic}`), found nothing: is it mounted, and is the program started in the right folder?"
     )]
     StoreAway {
         /// The store as configured.
@@ -115,6 +115,20 @@ pub enum StartError {
     /// There is no snapshot.
     #[error("the job has no snapshot yet: its next start begins with no state")]
     NoSnapshot,
+    /// There is none of the name that was given.
+    #[error("no snapshot `{asked}`: expected one of {known}")]
+    NoSuchSnapshot {
+        /// The name.
+        asked: String,
+        /// Those that are there.
+        known: String,
+    },
+    /// A savepoint has this name.
+    #[error("a savepoint `{name}` is there already: expected a new name")]
+    SavepointIsThere {
+        /// The name.
+        name: String,
+    },
     /// Some snapshots cannot be gone on from.
     #[error("{bad} of {of} snapshots cannot be gone on from")]
     Unusable {
@@ -175,6 +189,12 @@ fn quoted(names: &[String]) -> String {
 }
 
 impl StartError {
+    /// Of those that may be named.
+    pub(crate) fn no_snapshot(asked: &str, known: Vec<String>) -> Self {
+        let known = if known.is_empty() { "none".to_string() } else { quoted(&known) };
+        StartError::NoSuchSnapshot { asked: asked.to_string(), known }
+    }
+
     /// What to do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {

@@ -117,7 +117,7 @@ impl Job {
         let shards = self.config.shards as usize;
         open_log_topic(&self.kafka, &self.progress_topic(), shards, self.config.copies())?;
         let generation = store.take_generation()?;
-        tracing::info!(job = self.name, %generation, "taking over");
+        tracing::info!(job = self.name, generation = generation.0, "taking over");
         crash_point("generation taken");
         let started = self.take_over(store.clone(), bindings, generation, failure);
         // A later start may have changed what this one is reading: that is told, not what came of it.
@@ -146,13 +146,16 @@ impl Job {
         let counts = progress.first().and_then(|shard_0| shard_0.manifest.as_ref());
         let newest = counts.map(|manifest| manifest.name.as_str());
         let asked = Some(self.config.snapshot.as_str()).filter(|name| !name.is_empty());
-        let manifest = asked.or(newest).map(|name| store.manifest(name)).transpose()?;
+        let manifest = match (asked, newest) {
+            (Some(asked), _) => Some(asked_for(&store, asked)?),
+            (None, newest) => newest.map(|name| store.manifest(name)).transpose()?,
+        };
         let from = manifest.as_ref().map(Manifest::binding);
         let replay = bindings.read(from, marker, self.kafka.connect_timeout())?;
         let published = published(manifest.as_ref(), &progress, *replay.epochs().end())?;
         self.trim_progress(&progress);
         tracing::info!(
-            %generation,
+            generation = generation.0,
             snapshot = manifest.as_ref().map_or(0, |m| m.epoch),
             replaying = replay.recorded().len(),
             "taken over"
@@ -208,6 +211,15 @@ pub(crate) fn newest(store: &Store, own: Generation) -> Result<(), StartError> {
     match store.generation_since(own)? {
         by if by > own => Err(Superseded { own, by }.into()),
         _ => Ok(()),
+    }
+}
+
+/// The manifest that a user has named.
+pub(crate) fn asked_for(store: &Store, name: &str) -> Result<Manifest, StartError> {
+    let known = store.manifests()?;
+    match known.iter().any(|known| known == name) {
+        true => Ok(store.manifest(name)?),
+        false => Err(StartError::no_snapshot(name, known)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What can go wrong with a model, and what to do about it.
 
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use tideflow_core::ErrorKind;
 
@@ -13,7 +13,7 @@ pub(crate) type NativeError = Box<dyn std::error::Error + Send + Sync>;
 #[non_exhaustive]
 pub enum ModelLoadError {
     /// Nothing is at the path.
-    #[error("loading model `{}`: expected a folder, found nothing", path.display())]
+    #[error("loading model `{}`: expected a folder, found nothing{}", path.display(), below(path))]
     FolderMissing {
         /// The path that was given.
         path: PathBuf,
@@ -312,4 +312,12 @@ fn item(names: &[String], position: usize) -> String {
 
 fn quoted(name: impl Display) -> String {
     format!("`{name}`")
+}
+
+/// Where a relative path begins: often the program was started elsewhere.
+fn below(path: &Path) -> String {
+    match std::env::current_dir() {
+        Ok(current) if path.is_relative() => format!(" below `{}`", current.display()),
+        _ => String::new(),
+    }
 }

@@ -107,20 +107,26 @@ impl<'a> Question<'a> {
             };
             if left.is_zero() {
                 let last = self.clients.asks.context().last_error().unwrap_or(unclear);
-                // A broker that expects something else hangs up on the first request.
-                let hint = if last.contains("APIVERSION_QUERY") {
-                    "; is `security` what the broker expects?"
-                } else {
-                    ""
-                };
-                return Err(KafkaError::Unreachable {
-                    brokers: self.config.brokers.clone(),
-                    after_ms: self.config.connect_timeout_ms,
-                    last: last + hint,
-                });
+                return Err(self.unreachable(last));
             }
             std::thread::park_timeout(AGAIN.min(left));
         }
+    }
+
+    /// What the last thing that went wrong says about brokers that did not answer.
+    fn unreachable(&self, last: String) -> KafkaError {
+        let brokers = self.config.brokers.clone();
+        if last.contains("certificate verify failed") {
+            return KafkaError::Untrusted { brokers, reason: last };
+        }
+        // A broker that expects something else hangs up on the first request, or the first bytes.
+        let mistaken = ["APIVERSION_QUERY", "SSL handshake failed"];
+        let hint = match mistaken.iter().any(|words| last.contains(words)) {
+            true => "; is `security` what the broker expects?",
+            false => "",
+        };
+        let after_ms = self.config.connect_timeout_ms;
+        KafkaError::Unreachable { brokers, after_ms, last: last + hint }
     }
 
     /// `None`: the answer is good. A code: it is not yet.

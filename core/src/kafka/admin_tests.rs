@@ -1,7 +1,7 @@
 use super::*;
 use crate::Secret;
 use crate::kafka::testing::{SecureBroker, TestBroker, unique_name};
-use crate::kafka::{EmbeddedBroker, SaslMechanism};
+use crate::kafka::{EmbeddedBroker, SaslMechanism, Security};
 
 #[test]
 fn a_topic_is_made_with_its_partitions_and_only_once() {
@@ -86,8 +86,14 @@ fn encrypted_brokers_are_reached_with_every_login() {
     }
     let short = |config| KafkaConfig { connect_timeout_ms: 2_000, ..config };
     let stranger = KafkaConfig { tls_ca_file: Default::default(), ..secure.tls() };
-    let error = short(stranger).reachable().unwrap_err().to_string();
-    assert!(error.contains("certificate verify failed"), "{error}");
+    let error = short(stranger).reachable().unwrap_err();
+    assert!(matches!(error, KafkaError::Untrusted { .. }), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("certificate verify failed"), "{error}");
+    let plain = TestBroker::shared().config();
+    let secured = KafkaConfig { security: Security::Tls, ..plain };
+    let error = short(secured).reachable().unwrap_err().to_string();
+    assert!(error.ends_with("is `security` what the broker expects?"), "{error}");
     let open = KafkaConfig::plaintext(secure.tls().brokers);
     let error = short(open).reachable().unwrap_err().to_string();
     assert!(error.ends_with("is `security` what the broker expects?"), "{error}");

@@ -31,6 +31,14 @@ pub enum KafkaError {
         /// The broker's words.
         reason: String,
     },
+    /// The certificates that we trust have not signed a broker's.
+    #[error("the certificate of a broker of `{brokers}` is not trusted: {reason}")]
+    Untrusted {
+        /// The brokers tried.
+        brokers: String,
+        /// librdkafka's words.
+        reason: String,
+    },
     /// We may not use a topic.
     #[error("topic `{topic}`: not allowed by the brokers: {reason}")]
     Authorization {

@@ -65,7 +65,7 @@ impl View {
         let seconds = now.at.duration_since(self.last.at).as_secs_f64().max(1e-3);
         let rate = |now: u64, last: u64| ((now - last) as f64 / seconds).round() as u64;
         let simulated_ms = self.progress.simulated_ms.load(Ordering::Acquire);
-        let watermark_s = self.metrics.watermark.get();
+        let watermark_s = self.metrics.watermark.get().unwrap_or_default();
         let latency = &found.latency;
         let figures = Figures {
             seconds: self.begun.elapsed().as_secs(),

@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use tideflow_core::{Restored, StateForm, StateRequest};
 use tideflow_sinks::kafka::shard::look_at_progress;
-use tideflow_state::{Manifest, SnapshotError, Store, check_log_topic};
+use tideflow_state::{Manifest, SnapshotError, Store, StoreError, check_log_topic};
 
 use crate::StartError;
 use crate::manifest_thread::KEPT_BESIDE;
-use crate::start::Job;
+use crate::start::{Job, asked_for};
 
 /// Looks at a running job, before its snapshots are taken to be gone faster than they can be looked at.
 const LOOKS: usize = 10;
@@ -66,7 +66,7 @@ impl Job {
         match (self.config.snapshot.as_str(), &kept.counts) {
             ("", None) => Ok(None),
             ("", Some(_)) => kept.manifest(None).map(Some),
-            (asked, _) => Ok(Some(kept.store.manifest(asked)?)),
+            (asked, _) => asked_for(&kept.store, asked).map(Some),
         }
     }
 
@@ -93,10 +93,14 @@ impl Job {
             StateRequest::Savepoint { name, snapshot } => {
                 let manifest = kept.manifest(snapshot.as_deref())?;
                 check_name(name)?;
-                kept.store.save(name, &manifest)?;
+                save(&kept.store, name, &manifest)?;
                 Ok(writeln!(out, "savepoint `{name}`: the state after epoch {}", manifest.epoch)?)
             }
             StateRequest::Drop { savepoint } => {
+                let known = kept.store.savepoints()?;
+                if !known.contains(savepoint) {
+                    return Err(StartError::no_snapshot(savepoint, known));
+                }
                 kept.store.drop_savepoint(savepoint)?;
                 Ok(writeln!(out, "savepoint `{savepoint}` is kept no longer")?)
             }
@@ -111,10 +115,15 @@ impl Kept {
     /// A snapshot: a savepoint or a manifest by its name, or the manifest that counts.
     fn manifest(&self, snapshot: Option<&str>) -> Result<Manifest, StartError> {
         match (snapshot, &self.counts) {
-            (Some(name), _) if self.store.savepoints()?.iter().any(|known| known == name) => {
-                Ok(self.store.savepoint(name)?)
+            (Some(name), _) => {
+                let (manifests, savepoints) = (self.store.manifests()?, self.store.savepoints()?);
+                let one_of = |names: &[String]| names.iter().any(|known| known == name);
+                match (one_of(&manifests), one_of(&savepoints)) {
+                    (true, _) => Ok(self.store.manifest(name)?),
+                    (_, true) => Ok(self.store.savepoint(name)?),
+                    _ => Err(StartError::no_snapshot(name, [manifests, savepoints].concat())),
+                }
             }
-            (Some(name), _) => Ok(self.store.manifest(name)?),
             (None, Some(name)) => self.job.counted(&self.store, name),
             (None, None) => Err(StartError::NoSnapshot),
         }
@@ -134,6 +143,15 @@ impl Kept {
             }
         })
     }
+}
+
+fn save(store: &Store, name: &str, manifest: &Manifest) -> Result<(), StartError> {
+    store.save(name, manifest).map_err(|error| match error {
+        SnapshotError::Store(StoreError::Taken { .. }) => {
+            StartError::SavepointIsThere { name: name.to_string() }
+        }
+        other => other.into(),
+    })
 }
 
 /// A savepoint's name is a file's, and never a manifest's.

@@ -206,7 +206,7 @@ fn fault_a_folder_that_is_away_is_waited_for_and_nothing_is_lost() {
         let running = threads.spawn(|| run(&history, shape, folder.path(), &job, goes_away));
         let deadline = Instant::now() + DEADLINE;
         // Epochs are cut until as many are in flight as may be.
-        while job.metrics.epoch.get() < 3.0 {
+        while job.metrics.epoch.get() < Some(3.0) {
             assert!(Instant::now() < deadline, "no epochs");
             std::thread::park_timeout(Duration::from_millis(1));
         }

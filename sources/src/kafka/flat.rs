@@ -13,20 +13,23 @@ pub trait FlatRecord: Sized {
 }
 
 /// A type that a field of a flat record can have.
+///
+/// ```
+/// use tideflow_sources::kafka::{FlatField, FlatObject};
+/// enum State { On, Off }
+/// impl FlatField for State {
+///     fn read(object: &mut FlatObject<'_>) -> Option<Self> {
+///         match object.text()? {
+///             "on" => Some(State::On),
+///             "off" => Some(State::Off),
+///             _ => None, // serde_json says what is wrong with it
+///         }
+///     }
+/// }
+/// ```
 pub trait FlatField: Sized {
-    /// The value, or `None` where only serde_json can tell.
-    fn from_token(token: Token<'_>) -> Option<Self>;
-}
-
-/// A field's value as it stands in the text.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Token<'a> {
-    /// Text without escapes.
-    Text(&'a str),
-    /// A plain decimal number.
-    Number(Decimal<'a>),
-    /// `true` or `false`.
-    Bool(bool),
+    /// Takes the next value, or `None` where only serde_json can tell.
+    fn read(object: &mut FlatObject<'_>) -> Option<Self>;
 }
 
 /// A plain decimal number: `digits` / 10^`scale`, where they fit, and its text.
@@ -45,6 +48,7 @@ const TENS: [f64; 23] = [
 ];
 
 impl Decimal<'_> {
+    #[inline]
     fn f64(self) -> Option<f64> {
         // Both exact, so the one division rounds correctly (Clinger 1990, the fast path).
         if self.digits < 1 << 53 && self.text.len() <= 19 && self.scale < TENS.len() {
@@ -54,6 +58,7 @@ impl Decimal<'_> {
         ascii(self.text).parse().ok().filter(|v: &f64| v.is_finite())
     }
 
+    #[inline]
     fn i64(self) -> Option<i64> {
         if self.scale > 0 || self.text.len() > 18 {
             return None;
@@ -69,49 +74,49 @@ impl Decimal<'_> {
 
 impl FlatField for f64 {
     #[inline]
-    fn from_token(token: Token<'_>) -> Option<Self> {
-        if let Token::Number(n) = token { n.f64() } else { None }
+    fn read(object: &mut FlatObject<'_>) -> Option<Self> {
+        object.number()?.f64()
     }
 }
 
 impl FlatField for i64 {
     #[inline]
-    fn from_token(token: Token<'_>) -> Option<Self> {
-        if let Token::Number(n) = token { n.i64() } else { None }
+    fn read(object: &mut FlatObject<'_>) -> Option<Self> {
+        object.number()?.i64()
     }
 }
 
 impl FlatField for u64 {
     #[inline]
-    fn from_token(token: Token<'_>) -> Option<Self> {
-        i64::from_token(token).and_then(|n| u64::try_from(n).ok())
+    fn read(object: &mut FlatObject<'_>) -> Option<Self> {
+        u64::try_from(i64::read(object)?).ok()
     }
 }
 
 impl FlatField for bool {
     #[inline]
-    fn from_token(token: Token<'_>) -> Option<Self> {
-        if let Token::Bool(b) = token { Some(b) } else { None }
+    fn read(object: &mut FlatObject<'_>) -> Option<Self> {
+        object.bool()
     }
 }
 
 impl FlatField for EventTime {
     #[inline]
-    fn from_token(token: Token<'_>) -> Option<Self> {
-        i64::from_token(token).map(EventTime)
+    fn read(object: &mut FlatObject<'_>) -> Option<Self> {
+        i64::read(object).map(EventTime)
     }
 }
 
 impl FlatField for DeviceId {
     #[inline]
-    fn from_token(token: Token<'_>) -> Option<Self> {
-        if let Token::Text(text) = token { text.try_into().ok() } else { None }
+    fn read(object: &mut FlatObject<'_>) -> Option<Self> {
+        object.text()?.try_into().ok()
     }
 }
 
 impl FlatField for String {
-    fn from_token(token: Token<'_>) -> Option<Self> {
-        if let Token::Text(text) = token { Some(text.to_string()) } else { None }
+    fn read(object: &mut FlatObject<'_>) -> Option<Self> {
+        object.text().map(str::to_string)
     }
 }
 
@@ -130,12 +135,76 @@ impl<'a> FlatObject<'a> {
         Some(object)
     }
 
-    /// The next field, or `None` where only serde_json can tell.
+    /// The next field's name, or `None` where only serde_json can tell.
     #[inline]
-    pub fn field(&mut self) -> Option<(&'a [u8], Token<'a>)> {
-        let key = self.text()?;
+    pub fn key(&mut self) -> Option<&'a [u8]> {
+        let key = self.plain_text()?;
         self.expect(b':')?;
-        Some((key, self.value()?))
+        Some(key)
+    }
+
+    /// Whether this comes next, which is then taken.
+    #[inline]
+    pub fn begins(&mut self, with: &str) -> bool {
+        let begins = self.bytes[self.at..].starts_with(with.as_bytes());
+        self.at += if begins { with.len() } else { 0 };
+        begins
+    }
+
+    /// A text of printable ASCII without escapes, or `None` where only serde_json can tell.
+    #[inline]
+    pub fn text(&mut self) -> Option<&'a str> {
+        self.plain_text().map(ascii)
+    }
+
+    /// A plain decimal number, or `None` where only serde_json can tell.
+    #[inline]
+    pub fn number(&mut self) -> Option<Decimal<'a>> {
+        self.space();
+        let (bytes, from) = (self.bytes, self.at);
+        let negative = *bytes.get(from)? == b'-';
+        let first = from + usize::from(negative);
+        let (mut at, mut digits) = (first, 0);
+        take_digits(bytes, &mut at, &mut digits);
+        if at == first || (at > first + 1 && bytes[first] == b'0') {
+            return None;
+        }
+        let mut scale = 0;
+        if bytes.get(at) == Some(&b'.') {
+            at += 1;
+            let point = at;
+            take_digits(bytes, &mut at, &mut digits);
+            scale = at - point;
+            if scale == 0 {
+                return None;
+            }
+        }
+        if matches!(bytes.get(at), Some(b'e' | b'E')) {
+            return None;
+        }
+        self.at = at;
+        Some(Decimal { digits, scale, negative, text: &bytes[from..at] })
+    }
+
+    /// `true` or `false`, or `None` where only serde_json can tell.
+    #[inline]
+    pub fn bool(&mut self) -> Option<bool> {
+        self.space();
+        if self.begins("true") {
+            return Some(true);
+        }
+        self.begins("false").then_some(false)
+    }
+
+    /// Passes over a text, a number, `true` or `false`; `None` where only serde_json can tell.
+    #[inline]
+    pub fn skip(&mut self) -> Option<()> {
+        self.space();
+        match *self.bytes.get(self.at)? {
+            b'"' => self.plain_text().map(drop),
+            b'-' | b'0'..=b'9' => self.number().map(drop),
+            _ => self.bool().map(drop),
+        }
     }
 
     /// Whether another field follows; `None` where only serde_json can tell.
@@ -171,67 +240,24 @@ impl<'a> FlatObject<'a> {
 
     /// The bytes between two quotes: printable ASCII without escapes.
     #[inline]
-    fn text(&mut self) -> Option<&'a [u8]> {
+    fn plain_text(&mut self) -> Option<&'a [u8]> {
         self.expect(b'"')?;
-        let from = self.at;
-        loop {
-            match *self.bytes.get(self.at)? {
-                b'"' => break,
-                b'\\' | 0..0x20 | 0x80.. => return None,
-                _ => self.at += 1,
-            }
-        }
-        self.at += 1;
-        Some(&self.bytes[from..self.at - 1])
-    }
-
-    #[inline]
-    fn value(&mut self) -> Option<Token<'a>> {
-        self.space();
-        match *self.bytes.get(self.at)? {
-            b'"' => self.text().map(|t| Token::Text(ascii(t))),
-            b'-' | b'0'..=b'9' => self.number().map(Token::Number),
-            b't' => self.word(b"true").map(|()| Token::Bool(true)),
-            b'f' => self.word(b"false").map(|()| Token::Bool(false)),
-            _ => None,
-        }
-    }
-
-    fn word(&mut self, word: &[u8]) -> Option<()> {
-        self.bytes[self.at..].starts_with(word).then(|| self.at += word.len())
-    }
-
-    #[inline]
-    fn number(&mut self) -> Option<Decimal<'a>> {
-        let from = self.at;
-        let negative = self.bytes[from] == b'-';
-        self.at += usize::from(negative);
-        let mut digits = 0u64;
-        let whole = self.digits(&mut digits)?;
-        if whole > 1 && self.bytes[self.at - whole] == b'0' {
+        let rest = &self.bytes[self.at..];
+        let len = rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..0x20 | 0x80..))?;
+        if rest[len] != b'"' {
             return None;
         }
-        let mut scale = 0;
-        if self.bytes.get(self.at) == Some(&b'.') {
-            self.at += 1;
-            scale = self.digits(&mut digits)?;
-        }
-        if matches!(self.bytes.get(self.at), Some(b'e' | b'E')) {
-            return None;
-        }
-        let text = &self.bytes[from..self.at];
-        Some(Decimal { digits, scale, negative, text })
+        self.at += len + 1;
+        Some(&rest[..len])
     }
+}
 
-    /// Appends decimal digits; how many, at least one. Wraps beyond 19: then the text decides.
-    #[inline]
-    fn digits(&mut self, digits: &mut u64) -> Option<usize> {
-        let from = self.at;
-        while let Some(d @ b'0'..=b'9') = self.bytes.get(self.at) {
-            *digits = digits.wrapping_mul(10).wrapping_add(u64::from(d - b'0'));
-            self.at += 1;
-        }
-        (self.at > from).then_some(self.at - from)
+/// Appends the decimal digits from here on. Wraps beyond 19: then the text decides.
+#[inline]
+fn take_digits(bytes: &[u8], at: &mut usize, digits: &mut u64) {
+    while let Some(d @ b'0'..=b'9') = bytes.get(*at) {
+        *digits = digits.wrapping_mul(10).wrapping_add(u64::from(d - b'0'));
+        *at += 1;
     }
 }
 
@@ -260,16 +286,30 @@ macro_rules! flat_record {
             fn read(payload: &[u8]) -> Option<Self> {
                 $(let mut $field = None;)+
                 let mut object = $crate::kafka::FlatObject::new(payload)?;
-                loop {
-                    let (key, token) = object.field()?;
-                    match key {
+                'fields: loop {
+                    let mut in_order = false;
+                    // Whoever writes records writes their fields in one order: mostly in this one.
+                    $(if object.begins(concat!('"', stringify!($field), "\":")) {
+                        let value = $crate::kafka::FlatField::read(&mut object)?;
+                        if $field.replace(value).is_some() {
+                            return None; // twice: serde_json says so
+                        }
+                        if !object.more()? {
+                            break 'fields;
+                        }
+                        in_order = true;
+                    })+
+                    if in_order {
+                        continue;
+                    }
+                    match object.key()? {
                         $(key if key == stringify!($field).as_bytes() => {
-                            let value = $crate::kafka::FlatField::from_token(token)?;
+                            let value = $crate::kafka::FlatField::read(&mut object)?;
                             if $field.replace(value).is_some() {
-                                return None; // twice: serde_json says so
+                                return None;
                             }
                         })+
-                        _ => {}
+                        _ => object.skip()?,
                     }
                     if !object.more()? {
                         break;

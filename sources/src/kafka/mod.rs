@@ -12,7 +12,7 @@ mod table;
 
 pub use consumer::{BatchConsumer, MessageRef, Polled, StartOffset};
 pub use decode::decode_json;
-pub use flat::{Decimal, FlatField, FlatObject, FlatRecord, Token};
+pub use flat::{Decimal, FlatField, FlatObject, FlatRecord};
 pub use placement::placement;
 pub use reader::KafkaReader;
 pub use source::{KafkaSource, KafkaSourceConfig, Lost, Start, Until};

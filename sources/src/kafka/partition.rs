@@ -95,6 +95,11 @@ impl Partition {
         (self.told_end, self.quiet_since) = (None, None);
     }
 
+    /// How far it is read, with the markers of transactions that lie behind its last record.
+    pub fn position(&self) -> i64 {
+        self.told_end.map_or(self.next, |end| end.max(self.next))
+    }
+
     pub fn ended(&self) -> bool {
         self.end.is_some_and(|end| self.next >= end)
     }
@@ -237,6 +242,17 @@ mod tests {
         p.end_at(7);
         assert_eq!(p.state(400, IDLE_AFTER, Some(7)), PartState::Idle);
         assert_eq!(p.state(400, IDLE_AFTER, None), PartState::Active);
+    }
+
+    #[test]
+    fn markers_behind_the_last_record_are_not_left_to_be_read() {
+        let mut p = from(3, None);
+        assert!(p.takes(3));
+        assert_eq!((p.next, p.position()), (4, 4));
+        p.end_at(5);
+        assert_eq!((p.next, p.position()), (4, 5));
+        assert!(p.takes(5));
+        assert_eq!(p.position(), 6);
     }
 
     #[test]

@@ -257,7 +257,7 @@ impl<D: Event + ExchangeData + Clone> Source for KafkaReader<D> {
         for (number, partition) in self.fold.partitions.iter_mut().enumerate() {
             let Some(p) = partition else { continue };
             let number = number as i32;
-            p.lag.set(self.consumer.lag(number, p.next).unwrap_or(0) as f64);
+            p.lag.set(self.consumer.lag(number, p.position()).unwrap_or(0) as f64);
             parts.push(Part {
                 source: self.fold.name.to_string(),
                 partition: number,
@@ -275,7 +275,8 @@ impl<D: Event + ExchangeData + Clone> Source for KafkaReader<D> {
     fn published(&mut self, parts: &[Part]) {
         if self.wall_ms - self.committed_ms >= COMMIT_EVERY_MS {
             self.committed_ms = self.wall_ms;
-            let offsets: Vec<_> = parts.iter().map(|p| (p.partition, p.next)).collect();
+            let offsets: Vec<_> =
+                parts.iter().map(|p| (p.partition, self.fold.published_to(p))).collect();
             self.consumer.commit_for_lag_tools(&offsets);
         }
     }
@@ -291,6 +292,15 @@ impl<D: Event + ExchangeData + Clone> Source for KafkaReader<D> {
 }
 
 impl<D: Event> Fold<D> {
+    /// Behind what is published of a partition; with the markers of transactions there, where nothing was
+    /// read since.
+    fn published_to(&self, part: &Part) -> i64 {
+        match self.partitions.get(part.partition as usize) {
+            Some(Some(p)) if p.next == part.next => p.position(),
+            _ => part.next,
+        }
+    }
+
     fn fail(&self, error: KafkaError) {
         self.failure.set(halted(self.name, error));
     }

@@ -75,7 +75,10 @@ fn oracle_what_is_published_and_what_is_exported_are_all_that_was_read() {
 fn oracle_a_job_forked_from_a_savepoint_publishes_what_came_after_it() {
     let job = suspended();
     well(job.asks(&["savepoint", "half-way"]));
-    refused(&job.asks(&["savepoint", "half-way"]), 1, "is there already");
+    refused(&job.asks(&["savepoint", "half-way"]), 2, "is there already");
+    for question in [["drop", "nope"], ["show", "nope"]] {
+        refused(&job.asks(&question), 2, "no snapshot `nope`: expected one of `");
+    }
     refused(&job.asks(&["savepoint", "7"]), 2, "expected a savepoint's name");
     let before = published(&job.topics);
     job.start((2, 1)).end_well();
@@ -119,6 +122,8 @@ fn fault_a_damaged_snapshot_is_named_and_the_one_before_it_is_gone_on_from() {
     let ended = job.asks(&["verify"]);
     refused(&ended, 1, "is damaged: expected checksum");
     let good = ended.out.lines().find_map(|line| line.strip_prefix("ok    ")).expect("one is left");
+    let said = job.start_with((1, 1), &["--job.snapshot=nope"], None).end_badly();
+    assert!(said.contains("no snapshot `nope`: expected one of `"), "{said}");
     let said = job.start((1, 1)).end_badly();
     assert!(said.contains("is damaged") && said.contains(good), "{said}");
     job.start_with((1, 2), &[&format!("--job.snapshot={good}")], None).end_well();
@@ -142,7 +147,7 @@ fn fault_a_graph_that_would_drop_state_is_refused_unless_it_is_told_to() {
     refused(&other_graph("check", &[]), 2, words);
     refused(&other_graph("run", &[]), 2, words);
     let ended = other_graph("check", &["--job.drop_state=windows,unhealthy"]);
-    let told = "begins empty: devices, latest; dropped: ";
+    let told = "empty: devices, latest; dropped: ";
     assert!(ended.code == 0 && ended.out.contains(told), "{ended:?}");
     // Nothing of the job was touched.
     job.start((1, 1)).end_well();
