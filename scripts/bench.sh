@@ -132,6 +132,9 @@ latencies() {
   done
 }
 
+# The model of `device_health`.
+train() { make -s train OUT="$PEERS_WORK/model" >&2; }
+
 snapshots() {
   printf '\n## Snapshots: one open window a device, which all go on sending\n\nEvery snapshot is of all devices; the longest pause of five snapshots of the one worker, and its longest without.\n\n'
   "$PEERS/kafka.sh" status "$port" > /dev/null || "$PEERS/kafka.sh" start "$port" >&2
@@ -142,8 +145,12 @@ recovery() {
   printf '\n## Killed, and started again at once\n\nOne worker with 100,000 devices, 20,000 readings a second, a snapshot every ten seconds; ten kills. From the start of the process to the first new committed record.\n\n'
   "$CARGO_TARGET_DIR/release/recovery" "127.0.0.1:$port" 100000
   printf '\n`device_health` instead, as a user runs it: with its checks, its model, and open windows of all devices.\n\n'
-  make -s train OUT="$PEERS_WORK/model" >&2
   "$CARGO_TARGET_DIR/release/recovery" "127.0.0.1:$port" 100000 "$PEERS_WORK/model"
+}
+
+soak() {
+  printf '\n## Ten minutes at full speed\n\n`device_health` with 10,000 devices, exactly once, one worker, the producer and the broker on the same machine.\n\n'
+  "$CARGO_TARGET_DIR/release/soak" "127.0.0.1:$port" "$PEERS_WORK/model"
 }
 
 # A run that was not right is in the table, and fails nothing else.
@@ -185,7 +192,9 @@ mkdir -p benches/reports
   pieces
   if [ -n "${PEERS:-}" ]; then
     snapshots
+    train
     recovery
+    soak
     side_by_side
   else
     printf '\nSnapshots, and side by side: left out. `PEERS=dir` names the folder of the harness with the other engines.\n'

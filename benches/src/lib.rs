@@ -1,5 +1,7 @@
 //! What several benches run on.
 
+pub mod program;
+
 use serde::{Deserialize, Serialize};
 use tideflow::prelude::*;
 

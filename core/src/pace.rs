@@ -44,7 +44,7 @@ pub(crate) struct Pace {
     ending: Cell<Ending>,
     /// The epoch of the snapshot under way, if one is.
     snapshot: Cell<Option<Epoch>>,
-    /// The epoch of the last snapshot that counts.
+    /// The epoch of the last snapshot that counts, or that this run goes on from.
     counts: Cell<Epoch>,
     /// The last epoch is cut.
     over: Cell<bool>,
@@ -88,7 +88,7 @@ impl Pace {
         self.snapshot.get().is_some()
     }
 
-    /// The epoch of the last snapshot that counts; 0 before the first.
+    /// The epoch of the last snapshot that counts, or that this run goes on from; 0 without one.
     pub fn counts(&self) -> Epoch {
         self.counts.get()
     }

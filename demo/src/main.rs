@@ -52,10 +52,10 @@ struct Run {
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     duration: u64,
     /// Devices.
-    #[arg(long, default_value_t = 2_000)]
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..))]
     devices: u32,
     /// Readings a second. The model is trained for ten a second for each device.
-    #[arg(long, default_value_t = 20_000)]
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
     /// The seed of the fleet: readings, faults and noise follow from it.
     #[arg(long, default_value_t = 1)]
@@ -74,7 +74,7 @@ struct Windows {
     #[arg(long)]
     out: PathBuf,
     /// Devices.
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     devices: u32,
     /// Minutes of event time.
     #[arg(long, default_value_t = 60)]

@@ -25,7 +25,10 @@ pub enum StartError {
         topic: String,
     },
     /// A topic of a job that has run before is gone.
-    #[error("topic `{topic}` is gone, and state store `{state}` says that the job has run before")]
+    #[error(
+        "topic `{topic}` is gone, and state store `{state}` says that the job has run before: is it the \
+         same cluster?"
+    )]
     TopicAway {
         /// The store as configured.
         state: String,
@@ -33,8 +36,13 @@ pub enum StartError {
         topic: String,
     },
     /// A snapshot.
-    #[error(transparent)]
-    Snapshot(Box<SnapshotError>),
+    #[error("{source}{beside}")]
+    Snapshot {
+        /// What is missing or damaged.
+        source: Box<SnapshotError>,
+        /// The others that a start can go on from, in words.
+        beside: String,
+    },
     /// Kafka.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
@@ -189,9 +197,19 @@ fn quoted(names: &[String]) -> String {
 }
 
 impl StartError {
+    /// Why a start cannot go on from the snapshot of this name, with the others of those that count.
+    pub(crate) fn of_snapshot(error: SnapshotError, name: &str, counted: &[String]) -> Self {
+        let others: Vec<_> = counted.iter().filter(|other| *other != name).cloned().collect();
+        let beside = match others[..] {
+            [] => "; no other snapshot counts".to_string(),
+            _ => format!("; `job.snapshot` can go on from {}", quoted(&others)),
+        };
+        StartError::Snapshot { source: Box::new(error), beside }
+    }
+
     /// Of those that may be named.
-    pub(crate) fn no_snapshot(asked: &str, known: Vec<String>) -> Self {
-        let known = if known.is_empty() { "none".to_string() } else { quoted(&known) };
+    pub(crate) fn no_snapshot(asked: &str, known: &[String]) -> Self {
+        let known = if known.is_empty() { "none".to_string() } else { quoted(known) };
         StartError::NoSuchSnapshot { asked: asked.to_string(), known }
     }
 
@@ -199,7 +217,7 @@ impl StartError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             StartError::Store(error) => error.kind(),
-            StartError::Snapshot(error) => error.kind(),
+            StartError::Snapshot { source, .. } => source.kind(),
             StartError::Kafka(error) => error.kind(),
             StartError::Topic(error) => error.kind(),
             StartError::Shard(error) => error.kind(),
@@ -219,7 +237,7 @@ impl StartError {
 // Boxed: they hold more text than the others.
 impl From<SnapshotError> for StartError {
     fn from(error: SnapshotError) -> Self {
-        StartError::Snapshot(Box::new(error))
+        StartError::Snapshot { source: Box::new(error), beside: String::new() }
     }
 }
 

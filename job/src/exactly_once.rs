@@ -51,6 +51,8 @@ struct Held {
 struct Notes {
     generation: Generation,
     manifest: Option<String>,
+    /// The names of the snapshots that count, newest last.
+    counted: Vec<String>,
     /// The last snapshot that counts.
     counts: Option<Counted>,
     /// The last epoch published of each shard.
@@ -148,7 +150,8 @@ impl Durability for ExactlyOnce {
             [] => BTreeMap::new(),
             _ => started.store.outputs_before(generation).map_err(StartError::from)?,
         };
-        let notes = Notes { generation, manifest, counts, published, outputs };
+        let counted = started.counted.clone();
+        let notes = Notes { generation, manifest, counted, counts, published, outputs };
         let notes = serde_json::to_vec(&notes).expect("numbers and a name are JSON");
         let mut held = self.held();
         held.store = Some(started.store.clone());
@@ -168,10 +171,10 @@ impl Durability for ExactlyOnce {
         let store = self.store(flow.job(), notes.generation)?;
         if let Some(name) = &notes.manifest {
             let manifest = flow.local(|| store.manifest(name)).map_err(StartError::from)?;
-            let store = store.clone();
+            let (store, name, counted) = (store.clone(), name.clone(), notes.counted.clone());
             let restore = move |operator: &str, own: &dyn Fn(KeyGroup) -> bool| {
                 let read = store.read_state(&manifest, operator, own);
-                Ok(read.map_err(StartError::from)?)
+                Ok(read.map_err(|error| StartError::of_snapshot(error, &name, &counted))?)
             };
             flow.local(|| Ok::<_, BuildError>(RestoreFrom(Rc::new(restore))))?;
         }

@@ -26,15 +26,12 @@ pub(crate) struct Left {
 enum Work {
     Write(Box<Manifest>),
     Show(Epoch),
-    CleanUp { kept: Box<Manifest>, log_from: i64, places: BindingPlaces },
+    CleanUp { kept: Box<Manifest>, before: Box<Manifest>, places: BindingPlaces },
 }
 
 /// Progress is deleted so many snapshots after it was written. What was written before a snapshot counted is
 /// of epochs up to the next but one; and the manifest kept beside the newest must find what is of later ones.
 const PROGRESS_KEPT: usize = 4;
-
-/// Manifests that are kept beside the newest.
-pub(crate) const KEPT_BESIDE: usize = 1;
 
 impl ManifestThread {
     /// `wake` is called whenever something is done that it was asked for.
@@ -76,11 +73,10 @@ impl ManifestThread {
         self.done.try_recv().is_ok()
     }
 
-    /// Deletes what neither `kept` nor the manifest before it needs. Nobody waits for it.
-    pub fn clean_up(&self, kept: Manifest, before: Option<&Manifest>, places: &BindingPlaces) {
-        let Some(log_from) = before.map(|m| m.binding_offset) else { return };
-        let (kept, places) = (Box::new(kept), places.clone());
-        self.give(Work::CleanUp { kept, log_from, places });
+    /// Deletes what neither `kept` nor the manifest that counted before it needs. Nobody waits for it.
+    pub fn clean_up(&self, kept: Manifest, before: Manifest, places: &BindingPlaces) {
+        let (kept, before, places) = (Box::new(kept), Box::new(before), places.clone());
+        self.give(Work::CleanUp { kept, before, places });
     }
 
     fn give(&self, work: Work) {
@@ -105,24 +101,24 @@ impl Left {
                 crash_point("files shown");
                 Some(true)
             }
-            Work::CleanUp { kept, log_from, places } => {
-                self.clean_up(&kept, log_from, &places);
+            Work::CleanUp { kept, before, places } => {
+                self.clean_up(&kept, &before, &places);
                 Some(false)
             }
         }
     }
 
-    fn clean_up(&mut self, kept: &Manifest, log_from: i64, places: &BindingPlaces) {
-        if let Err(error) = self.store.collect_garbage(kept, KEPT_BESIDE) {
+    fn clean_up(&mut self, kept: &Manifest, before: &Manifest, places: &BindingPlaces) {
+        places.forget_before(before.binding_offset);
+        if let Err(error) = self.store.collect_garbage(kept, &[before.name()]) {
             tracing::warn!(%error, "old snapshots are left where they are");
         }
         crash_point("old snapshots removed");
         if let Err(error) = self.progress.trim() {
             tracing::warn!(%error, "old progress is left where it is");
         }
-        match self.topic.trim(log_from) {
-            Ok(from) => places.forget_before(from),
-            Err(error) => tracing::warn!(%error, "the log of bindings stays long"),
+        if let Err(error) = self.topic.trim(before.binding_offset) {
+            tracing::warn!(%error, "the log of bindings stays long");
         }
         crash_point("cleaned up");
     }

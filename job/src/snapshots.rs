@@ -228,8 +228,9 @@ impl Manifests {
 
     fn end(&mut self, manifest: Manifest) -> Option<Open> {
         (self.taken)(manifest.epoch);
-        let before = self.last.replace(manifest.clone());
-        self.thread.clean_up(manifest, before.as_ref(), &self.places);
+        if let Some(before) = self.last.replace(manifest.clone()) {
+            self.thread.clean_up(manifest, before, &self.places);
+        }
         None
     }
 

@@ -28,6 +28,8 @@ pub(crate) struct Started {
     pub store: Arc<Store>,
     pub bindings: BindingsTopic,
     pub manifest: Option<Manifest>,
+    /// The names of the snapshots that count, newest last.
+    pub counted: Vec<String>,
     /// The last snapshot that counts: that of `manifest`, unless an earlier one was asked for.
     pub counts: Option<Counted>,
     pub replay: Replay,
@@ -143,12 +145,16 @@ impl Job {
         crash_point("sentinels committed");
         let marker = bindings.mark(generation, self.kafka.connect_timeout())?;
         crash_point("marker acknowledged");
-        let counts = progress.first().and_then(|shard_0| shard_0.manifest.as_ref());
-        let newest = counts.map(|manifest| manifest.name.as_str());
-        let asked = Some(self.config.snapshot.as_str()).filter(|name| !name.is_empty());
-        let manifest = match (asked, newest) {
-            (Some(asked), _) => Some(asked_for(&store, asked)?),
-            (None, newest) => newest.map(|name| store.manifest(name)).transpose()?,
+        let counted = progress.first().map_or(&[][..], |shard_0| &shard_0.manifests);
+        let counts = counted.last();
+        let counted: Vec<String> = counted.iter().map(|manifest| manifest.name.clone()).collect();
+        let manifest = match (self.config.snapshot.as_str(), counted.last()) {
+            ("", None) => None,
+            ("", Some(name)) => {
+                let read = store.manifest(name);
+                Some(read.map_err(|error| StartError::of_snapshot(error, name, &counted))?)
+            }
+            (asked, _) => Some(asked_for(&store, &counted, asked)?),
         };
         let from = manifest.as_ref().map(Manifest::binding);
         let replay = bindings.read(from, marker, self.kafka.connect_timeout())?;
@@ -162,7 +168,7 @@ impl Job {
         );
         let counts = counts.map(|m| Counted { generation: m.generation, epoch: m.epoch });
         let shards = fenced.into_iter().zip(published).collect();
-        Ok(Started { generation, store, bindings, manifest, counts, replay, shards })
+        Ok(Started { generation, store, bindings, manifest, counted, counts, replay, shards })
     }
 
     /// Deletes the progress that no start needs any more. Nothing waits for it.
@@ -214,12 +220,15 @@ pub(crate) fn newest(store: &Store, own: Generation) -> Result<(), StartError> {
     }
 }
 
-/// The manifest that a user has named.
-pub(crate) fn asked_for(store: &Store, name: &str) -> Result<Manifest, StartError> {
-    let known = store.manifests()?;
-    match known.iter().any(|known| known == name) {
+/// The manifest that a user has named: one of those that count.
+pub(crate) fn asked_for(
+    store: &Store,
+    counted: &[String],
+    name: &str,
+) -> Result<Manifest, StartError> {
+    match counted.iter().any(|counted| counted == name) {
         true => Ok(store.manifest(name)?),
-        false => Err(StartError::no_snapshot(name, known)),
+        false => Err(StartError::no_snapshot(name, counted)),
     }
 }
 

@@ -182,6 +182,14 @@ mod tests {
         assert_eq!(kept, [(101, 1, 1), (102, 1, 2), (105, 2, 3)]);
     }
 
+    /// A marker is written by a producer that may write it again.
+    #[test]
+    fn a_marker_that_is_there_twice_is_as_one() {
+        let log = [marker(1), marker(1), binding(1, 1), marker(2), binding(2, 2)];
+        let kept = replay(3, None, log.into_iter().chain([marker(2), binding(2, 3), marker(3)]));
+        assert_eq!(kept.expect("it fits"), [(102, 1, 1), (104, 2, 2), (106, 2, 3)]);
+    }
+
     #[test]
     fn a_snapshot_by_a_later_generation_goes_on_from_the_bindings_of_the_earlier_one() {
         // Generation 2 took a snapshot of epoch 1, which generation 1 had cut, like epoch 2.

@@ -55,18 +55,22 @@ impl Store {
     }
 
     /// The objects that are not needed: manifests of `kept`'s generation and before that are neither `kept`
-    /// nor one of the `beside` before it, and segments that none of those left names, nor a savepoint. Only
-    /// once `kept` counts; what a later generation has written is left alone.
+    /// nor one of those `beside` it, and segments that none of those left names, nor a savepoint. Only once
+    /// `kept` counts; what a later generation has written is left alone.
     ///
     /// # Errors
     /// When the store does not answer, or a manifest that is kept cannot be read.
-    pub fn garbage(&self, kept: &Manifest, beside: usize) -> Result<Vec<String>, SnapshotError> {
+    pub fn garbage(
+        &self,
+        kept: &Manifest,
+        beside: &[String],
+    ) -> Result<Vec<String>, SnapshotError> {
         let names = self.names(MANIFESTS)?;
         let kept_name = kept.name();
-        let until = names.partition_point(|name| *name <= kept_name);
-        let from = until.saturating_sub(1 + beside);
+        let needed = |name: &String| *name >= kept_name || beside.contains(name);
+        let (needed, old): (Vec<_>, Vec<_>) = names.into_iter().partition(needed);
         let mut named = BTreeSet::new();
-        for name in &names[from..] {
+        for name in &needed {
             named.extend(self.manifest(name)?.segments().map(str::to_string));
         }
         for name in self.savepoints()? {
@@ -76,7 +80,7 @@ impl Store {
         let limit = format!("{:020}-", kept.epoch);
         let segments = self.names(SEGMENTS)?.into_iter();
         let segments = segments.filter(|name| *name < limit && !named.contains(name));
-        let manifests = names[..from].iter().map(|name| format!("{MANIFESTS}/{name}"));
+        let manifests = old.into_iter().map(|name| format!("{MANIFESTS}/{name}"));
         Ok(manifests.chain(segments.map(|name| format!("{SEGMENTS}/{name}"))).collect())
     }
 
@@ -84,7 +88,7 @@ impl Store {
     ///
     /// # Errors
     /// Those of it; when the store does not do it.
-    pub fn collect_garbage(&self, kept: &Manifest, beside: usize) -> Result<(), SnapshotError> {
+    pub fn collect_garbage(&self, kept: &Manifest, beside: &[String]) -> Result<(), SnapshotError> {
         let garbage = self.garbage(kept, beside)?;
         garbage.iter().try_for_each(|name| Ok(self.remove(name)?))
     }

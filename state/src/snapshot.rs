@@ -1,6 +1,7 @@
 //! Snapshots: one object a worker, and the manifest that says what they mean together.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use tideflow_core::{Epoch, ErrorKind, EventTime, KeyGroup, Part, Restored, Segment};
@@ -19,14 +20,12 @@ pub enum SnapshotError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A manifest is none, or of another version.
-    #[error("manifest `{name}`: {reason}{others}")]
+    #[error("manifest `{name}`: {reason}")]
     Manifest {
         /// Its name.
         name: String,
         /// Expected and found.
         reason: String,
-        /// The manifests that are there beside it, in words.
-        others: String,
     },
     /// The record of what a start has written is none.
     #[error("outputs of generation `{name}`: {reason}")]
@@ -39,7 +38,7 @@ pub enum SnapshotError {
     /// A part of a snapshot is not as it was written.
     #[error(
         "key group {} of operator `{operator}` in `{segment}` is damaged: expected checksum {expected}, \
-         found {found}{others}", group.0
+         found {found}", group.0
     )]
     Damaged {
         /// The operator.
@@ -52,8 +51,16 @@ pub enum SnapshotError {
         expected: Box<str>,
         /// That of what was read.
         found: Box<str>,
-        /// The manifests that are there beside this one, in words.
-        others: Box<str>,
+    },
+    /// An object ends before what a snapshot has in it.
+    #[error("`{segment}` is cut short: expected {expected} bytes or more, found {found}")]
+    CutShort {
+        /// The object.
+        segment: String,
+        /// Where the snapshot's last part of it ends.
+        expected: u64,
+        /// Where it ends.
+        found: u64,
     },
 }
 
@@ -64,7 +71,8 @@ impl SnapshotError {
             SnapshotError::Store(error) => error.kind(),
             SnapshotError::Manifest { .. }
             | SnapshotError::Outputs { .. }
-            | SnapshotError::Damaged { .. } => ErrorKind::Fatal,
+            | SnapshotError::Damaged { .. }
+            | SnapshotError::CutShort { .. } => ErrorKind::Fatal,
         }
     }
 }
@@ -255,7 +263,7 @@ impl Store {
     /// Reads a manifest by its name.
     ///
     /// # Errors
-    /// When it is missing, or none of this version: the error names those that are there.
+    /// When it is missing, or none of this version.
     pub fn manifest(&self, name: &str) -> Result<Manifest, SnapshotError> {
         self.read_manifest(MANIFESTS, name)
     }
@@ -265,11 +273,7 @@ impl Store {
         folder: &str,
         name: &str,
     ) -> Result<Manifest, SnapshotError> {
-        let wrong = |reason: String| SnapshotError::Manifest {
-            name: name.to_string(),
-            reason,
-            others: self.others(name),
-        };
+        let wrong = |reason: String| SnapshotError::Manifest { name: name.to_string(), reason };
         let text = match self.read(&format!("{folder}/{name}")) {
             Err(StoreError::Missing { .. }) => return Err(wrong("it is missing".to_string())),
             other => other?,
@@ -280,7 +284,7 @@ impl Store {
     /// Reads an operator's state in these key groups, those of one worker.
     ///
     /// # Errors
-    /// When a part is missing or damaged: the error names it, and other manifests that are there.
+    /// When a part is missing or damaged: the error names it.
     pub fn read_state(
         &self,
         manifest: &Manifest,
@@ -296,7 +300,7 @@ impl Store {
         let mut restored = Vec::new();
         for (segment, places) in by_segment {
             let ranges: Vec<_> = places.iter().map(|(_, p)| p.from..p.from + p.len).collect();
-            let read = self.read_ranges(&format!("{SEGMENTS}/{segment}"), &ranges)?;
+            let read = self.read_parts(&format!("{SEGMENTS}/{segment}"), &ranges)?;
             for ((group, place), bytes) in places.into_iter().zip(read) {
                 let found = sum(&bytes);
                 if found != place.sum {
@@ -306,7 +310,6 @@ impl Store {
                         segment: format!("{SEGMENTS}/{segment}"),
                         expected: place.sum.as_str().into(),
                         found: found.into(),
-                        others: self.others(&manifest.name()).into(),
                     });
                 }
                 restored.push((group, place.version, bytes));
@@ -324,14 +327,18 @@ impl Store {
         self.names(MANIFESTS)
     }
 
-    /// The manifests that are there beside one, in words, newest last.
-    fn others(&self, name: &str) -> String {
-        let names = self.names(MANIFESTS).unwrap_or_default();
-        let others: Vec<_> =
-            names.iter().filter(|other| *other != name).map(String::as_str).collect();
-        match others[..] {
-            [] => "; there is no other manifest".to_string(),
-            _ => format!("; other manifests: {}", others.join(", ")),
+    /// Parts of an object; one that is too short is not asked again.
+    fn read_parts(&self, name: &str, parts: &[Range<u64>]) -> Result<Vec<Vec<u8>>, SnapshotError> {
+        let error = match self.read_ranges(name, parts) {
+            Err(error @ StoreError::Failed { .. }) => error,
+            other => return Ok(other?),
+        };
+        let expected = parts.iter().map(|part| part.end).max().unwrap_or_default();
+        match self.size(name) {
+            Ok(found) if found < expected => {
+                Err(SnapshotError::CutShort { segment: name.to_string(), expected, found })
+            }
+            _ => Err(error.into()),
         }
     }
 }

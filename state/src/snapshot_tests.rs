@@ -136,7 +136,8 @@ proptest! {
                 }
                 epoch += 1;
                 let manifest = take(&store, &mut workers, generation, epoch, last.as_ref());
-                store.collect_garbage(&manifest, 1).expect("well");
+                let before: Vec<_> = last.iter().map(Manifest::name).collect();
+                store.collect_garbage(&manifest, &before).expect("well");
                 last = Some(manifest);
             }
             prop_assert!(store.names(MANIFESTS).expect("well").len() <= 2);
@@ -184,7 +185,7 @@ fn golden_a_manifest_is_written_as_documented() {
 }
 
 #[test]
-fn fault_what_is_missing_or_damaged_is_named_and_so_are_other_manifests() {
+fn fault_what_is_missing_or_damaged_is_named() {
     let folder = tempfile::tempdir().expect("a folder for a while");
     let store = store(&folder);
     let mut workers = [Groups::<Count>::new()];
@@ -199,13 +200,14 @@ fn fault_what_is_missing_or_damaged_is_named_and_so_are_other_manifests() {
     let told = store.read_state(&second, "counts", |_| true).expect_err("damaged").to_string();
     let start = "key group 7 of operator `counts` in \
                  `state/00000000000000000006-00000000000000000001-0` is damaged: expected checksum ";
-    let end = "; other manifests: 00000000000000000001-00000000000000000003";
-    assert!(told.starts_with(start) && told.ends_with(end), "{told}");
+    assert!(told.starts_with(start), "{told}");
     assert_eq!(content(&recover(&store, &first, 1)), BTreeMap::from([(7, 41)]));
 
     std::fs::write(&segment, "4").expect("the folder is ours");
-    let told = store.read_state(&second, "counts", |_| true).expect_err("cut off").to_string();
-    assert!(told.contains("reading parts of `state/00000000000000000006"), "{told}");
+    let told = store.read_state(&second, "counts", |_| true).expect_err("cut off");
+    let cut = "`state/00000000000000000006-00000000000000000001-0` is cut short: expected 2 bytes or \
+               more, found 1";
+    assert_eq!((told.to_string().as_str(), told.kind()), (cut, ErrorKind::Fatal));
     std::fs::remove_file(&segment).expect("it is there");
     let told = store.read_state(&second, "counts", |_| true).expect_err("gone").to_string();
     assert!(
@@ -216,7 +218,7 @@ fn fault_what_is_missing_or_damaged_is_named_and_so_are_other_manifests() {
     let manifest = at(MANIFESTS).join(second.name());
     std::fs::write(&manifest, r#"{"v":2}"#).expect("the folder is ours");
     let told = store.manifest(&second.name()).expect_err("another version").to_string();
-    assert!(told.contains("expected version 1, found 2") && told.ends_with(end), "{told}");
+    assert!(told.contains("expected version 1, found 2"), "{told}");
     // Another number is still JSON; a text that was cut off may be too.
     let whole = String::from_utf8(second.text()).expect("JSON");
     let other = whole.replace("\"watermark\": 5", "\"watermark\": 6");
@@ -224,11 +226,11 @@ fn fault_what_is_missing_or_damaged_is_named_and_so_are_other_manifests() {
     for damaged in [other.as_str(), cut, whole.trim_end_matches(|c| c != '}'), "{", ""] {
         std::fs::write(&manifest, damaged).expect("the folder is ours");
         let told = store.manifest(&second.name()).expect_err("damaged").to_string();
-        assert!(told.contains(&second.name()) && told.ends_with(end), "{told}");
+        assert!(told.contains(&second.name()), "{told}");
     }
     std::fs::remove_file(&manifest).expect("it is there");
     let told = store.manifest(&second.name()).expect_err("gone").to_string();
-    assert!(told.contains("it is missing") && told.ends_with(end), "{told}");
+    assert!(told.ends_with("it is missing"), "{told}");
 }
 
 #[test]
@@ -291,18 +293,19 @@ fn a_savepoint_keeps_its_parts_until_it_is_dropped() {
     let mut last = first.clone();
     for epoch in 2..6 {
         workers[0].change(KeyGroup(7)).0 += 1;
-        last = take(&store, &mut workers, 2, epoch, Some(&last));
-        store.collect_garbage(&last, 1).expect("well");
+        let next = take(&store, &mut workers, 2, epoch, Some(&last));
+        let before = std::mem::replace(&mut last, next);
+        store.collect_garbage(&last, &[before.name()]).expect("well");
     }
     let missing = store.manifest(&first.name()).expect_err("its manifest is gone").to_string();
-    assert!(missing.contains("it is missing; other manifests: "), "{missing}");
+    assert!(missing.ends_with("it is missing"), "{missing}");
     let kept = store.savepoint("before").expect("it is kept");
     assert_eq!(content(&recover(&store, &kept, 3)), BTreeMap::from([(7, 42)]));
 
     store.drop_savepoint("before").expect("it is there");
     assert!(store.savepoints().expect("it answers").is_empty());
     assert!(store.drop_savepoint("before").is_err());
-    store.collect_garbage(&last, 1).expect("well");
+    store.collect_garbage(&last, &[]).expect("well");
     // What was deleted cannot be kept any more, and leaves no savepoint behind.
     let late = store.save("late", &kept).expect_err("its parts are gone").to_string();
     assert!(late.contains("is missing"), "{late}");

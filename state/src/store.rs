@@ -177,6 +177,15 @@ impl Store {
         Ok(parts.into_iter().map(Vec::from).collect())
     }
 
+    /// How many bytes an object has.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] where there is none of this name.
+    pub fn size(&self, name: &str) -> Result<u64, StoreError> {
+        let asked = self.runtime.block_on(self.objects.head(&self.at(name)));
+        asked.map(|found| found.size).map_err(|e| self.failed("asking for the size of", name, e))
+    }
+
     /// The names of a folder's objects, in order.
     ///
     /// # Errors

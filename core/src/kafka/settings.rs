@@ -336,6 +336,8 @@ mod tests {
             assert_eq!(map.get(key), Some(&"7000"), "{key}");
         }
         assert_eq!(map.get("transactional.id"), Some(&"job-0"));
+        // Else a flush through librdkafka waits for reports that nobody takes.
+        assert_eq!(map.get("delivery.report.only.error"), Some(&"true"));
     }
 
     #[test]

@@ -152,7 +152,11 @@ impl Report {
             screen.say(format!("  not found: {kind:?} of {device} from {from} to {to}"));
         }
         let count = verdict.false_alarms.len();
-        screen.say(format!("  false alarms: {count} in {} windows", grouped(self.windows)));
+        screen.say(format!(
+            "  {} alarms in {} windows, {count} of them false; a fault may raise more than one",
+            grouped(self.alarms),
+            grouped(self.windows)
+        ));
         for alarm in verdict.false_alarms.iter().take(NAMED_MAX) {
             let (device, at, score) = (&alarm.device, alarm.window_start, alarm.score);
             screen.say(format!("  false: {device}, window at {at}, score {score:.3}"));

@@ -231,10 +231,10 @@ impl Running<'_> {
         while !over() {
             self.graph.check()?;
             self.results.check()?;
-            if self.shown.elapsed() >= SHOW {
+            let since = self.shown.elapsed();
+            if since >= SHOW {
                 // What was missed on a busy machine is not shown later.
-                self.shown +=
-                    SHOW * (self.shown.elapsed().as_secs_f64() / SHOW.as_secs_f64()) as u32;
+                self.shown += Duration::from_secs(since.as_secs());
                 self.view.show(&self.results.look(), self.screen);
             }
             thread::park_timeout(LOOK);

@@ -17,8 +17,11 @@ impl Job {
         writeln!(out, "job `{name}`, generation {}, in `{state}`", store.generation()?)?;
         writeln!(out, "{:<41} {:>12} {:>14} {:>15}", "SNAPSHOT", "EPOCH", "WATERMARK", "BYTES")?;
         for name in store.manifests()? {
-            let counts = kept.counts.as_ref() == Some(&name);
-            let note = if counts { "  the next start goes on from here" } else { "" };
+            let note = match kept.counted.iter().rev().position(|counted| *counted == name) {
+                Some(0) => "  the next start goes on from here",
+                Some(_) => "",
+                None => "  does not count",
+            };
             match store.manifest(&name) {
                 Ok(manifest) => line(&name, &manifest, note, out)?,
                 // Deleted by the running job.
@@ -64,7 +67,7 @@ pub(super) fn show(
     let name = manifest.name();
     let shown = json!({
         "manifest": name,
-        "counts": kept.counts.as_ref() == Some(&name),
+        "counts": kept.newest() == Some(&name),
         "generation": manifest.generation,
         "epoch": manifest.epoch,
         "watermark": manifest.watermark,

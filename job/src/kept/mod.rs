@@ -13,7 +13,6 @@ use tideflow_sinks::kafka::shard::look_at_progress;
 use tideflow_state::{Manifest, SnapshotError, Store, StoreError, check_log_topic};
 
 use crate::StartError;
-use crate::manifest_thread::KEPT_BESIDE;
 use crate::start::{Job, asked_for};
 
 /// Looks at a running job, before its snapshots are taken to be gone faster than they can be looked at.
@@ -23,36 +22,37 @@ const LOOKS: usize = 10;
 pub(crate) struct Kept {
     job: Job,
     pub store: Arc<Store>,
-    /// The name of the manifest that counts.
-    pub counts: Option<String>,
+    /// The names of the manifests that count, newest last.
+    counted: Vec<String>,
 }
 
 impl Job {
     /// What is kept of the job; none where it has never started.
     pub fn kept(&self) -> Result<Option<Kept>, StartError> {
         let Some(store) = self.find_store()? else { return Ok(None) };
-        Ok(Some(Kept { job: self.clone(), store, counts: self.counts()? }))
+        Ok(Some(Kept { job: self.clone(), store, counted: self.counted()? }))
     }
 
-    /// The name of the manifest that counts.
-    fn counts(&self) -> Result<Option<String>, StartError> {
+    /// The names of the manifests that count, newest last.
+    fn counted(&self) -> Result<Vec<String>, StartError> {
         let (topic, shards) = (self.progress_topic(), self.config.shards as usize);
         if !check_log_topic(&self.kafka, &topic, shards, self.config.copies())? {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        Ok(look_at_progress(&self.kafka, &topic, 0)?.manifest.map(|manifest| manifest.name))
+        let counted = look_at_progress(&self.kafka, &topic, 0)?.manifests;
+        Ok(counted.into_iter().map(|manifest| manifest.name).collect())
     }
 
     /// The manifest of this name, which has counted when it was looked at. A job that runs may have taken
     /// others since, and deleted it.
-    fn counted(&self, store: &Store, name: &str) -> Result<Manifest, StartError> {
+    fn newest(&self, store: &Store, name: &str) -> Result<Manifest, StartError> {
         let mut name = name.to_string();
         for _ in 0..LOOKS {
             let found = store.manifest(&name);
             if found.is_ok() {
                 return Ok(found?);
             }
-            match self.counts()? {
+            match self.counted()?.pop() {
                 Some(newer) if newer != name => name = newer,
                 _ => return Ok(found?),
             }
@@ -63,10 +63,10 @@ impl Job {
     /// The snapshot that the next start goes on from, if there is one.
     pub fn next_snapshot(&self) -> Result<Option<Manifest>, StartError> {
         let Some(kept) = self.kept()? else { return Ok(None) };
-        match (self.config.snapshot.as_str(), &kept.counts) {
+        match (self.config.snapshot.as_str(), kept.newest()) {
             ("", None) => Ok(None),
             ("", Some(_)) => kept.manifest(None).map(Some),
-            (asked, _) => asked_for(&kept.store, asked).map(Some),
+            (asked, _) => asked_for(&kept.store, &kept.counted, asked).map(Some),
         }
     }
 
@@ -99,7 +99,7 @@ impl Job {
             StateRequest::Drop { savepoint } => {
                 let known = kept.store.savepoints()?;
                 if !known.contains(savepoint) {
-                    return Err(StartError::no_snapshot(savepoint, known));
+                    return Err(StartError::no_snapshot(savepoint, &known));
                 }
                 kept.store.drop_savepoint(savepoint)?;
                 Ok(writeln!(out, "savepoint `{savepoint}` is kept no longer")?)
@@ -112,19 +112,27 @@ impl Job {
 }
 
 impl Kept {
-    /// A snapshot: a savepoint or a manifest by its name, or the manifest that counts.
+    /// The name of the manifest that the next start goes on from.
+    fn newest(&self) -> Option<&str> {
+        self.counted.last().map(String::as_str)
+    }
+
+    /// All that may be named.
+    fn names(&self) -> Result<Vec<String>, StartError> {
+        Ok([self.counted.clone(), self.store.savepoints()?].concat())
+    }
+
+    /// A snapshot: a savepoint or a manifest that counts by its name, or the newest.
     fn manifest(&self, snapshot: Option<&str>) -> Result<Manifest, StartError> {
-        match (snapshot, &self.counts) {
-            (Some(name), _) => {
-                let (manifests, savepoints) = (self.store.manifests()?, self.store.savepoints()?);
-                let one_of = |names: &[String]| names.iter().any(|known| known == name);
-                match (one_of(&manifests), one_of(&savepoints)) {
-                    (true, _) => Ok(self.store.manifest(name)?),
-                    (_, true) => Ok(self.store.savepoint(name)?),
-                    _ => Err(StartError::no_snapshot(name, [manifests, savepoints].concat())),
-                }
+        match (snapshot, self.newest()) {
+            (Some(name), _) if self.counted.iter().any(|counted| counted == name) => {
+                Ok(self.store.manifest(name)?)
             }
-            (None, Some(name)) => self.job.counted(&self.store, name),
+            (Some(name), _) if self.names()?.iter().any(|known| known == name) => {
+                Ok(self.store.savepoint(name)?)
+            }
+            (Some(name), _) => Err(StartError::no_snapshot(name, &self.names()?)),
+            (None, Some(name)) => self.job.newest(&self.store, name),
             (None, None) => Err(StartError::NoSnapshot),
         }
     }
@@ -166,7 +174,7 @@ fn check_name(name: &str) -> Result<(), StartError> {
 }
 
 fn collect(kept: &Kept, dry_run: bool, out: &mut dyn Write) -> Result<(), StartError> {
-    let garbage = kept.store.garbage(&kept.manifest(None)?, KEPT_BESIDE)?;
+    let garbage = kept.store.garbage(&kept.manifest(None)?, &kept.counted)?;
     for name in &garbage {
         if !dry_run {
             kept.store.remove(name)?;

@@ -8,7 +8,7 @@ use tideflow_state::Manifest;
 use super::Kept;
 use crate::StartError;
 
-/// Reads all of a snapshot, or of every one: what is damaged, missing or cannot be read by this graph is
+/// Reads all of a snapshot, or of every one that may be gone on from: what is damaged, missing or cannot be read by this graph is
 /// told, and an error in the end.
 pub(super) fn verify(
     kept: &Kept,
@@ -18,7 +18,7 @@ pub(super) fn verify(
 ) -> Result<(), StartError> {
     let names = match snapshot {
         Some(name) => vec![name.to_string()],
-        None => [kept.store.manifests()?, kept.store.savepoints()?].concat(),
+        None => kept.names()?,
     };
     let mut bad = 0;
     for name in &names {

@@ -1,5 +1,7 @@
 //! Which worker reads which partition.
 
+use std::ops::Range;
+
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// The worker, out of `workers`, that reads each of the partitions `0..partitions` of a topic.
@@ -25,6 +27,13 @@ pub fn placement(topic: &str, partitions: usize, workers: usize) -> Vec<usize> {
         places.push(worker);
     }
     places
+}
+
+/// Those of a topic's partitions in this range that the worker reads.
+pub fn own_partitions(topic: &str, range: Range<usize>, worker: usize, workers: usize) -> Vec<i32> {
+    let places = placement(topic, range.end, workers);
+    let own = range.filter(|p| places[*p] == worker);
+    own.map(|p| i32::try_from(p).expect("Kafka numbers partitions in 32 bits")).collect()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use tideflow_core::{
 
 use super::consumer::{BatchConsumer, MessageRef, Polled, StartOffset};
 use super::partition::{Partition, hold_back, hold_back_replay, replayed};
-use super::placement::placement;
+use super::placement::own_partitions;
 use super::positions::positions;
 use super::source::{Decoded, Decoder, KafkaSourceConfig, Until, failed, ms};
 
@@ -184,17 +184,6 @@ impl<D> Drop for KafkaReader<D> {
             watch.store(true, Ordering::Release);
         }
     }
-}
-
-fn own_partitions(
-    topic: &str,
-    range: std::ops::Range<usize>,
-    worker: usize,
-    workers: usize,
-) -> Vec<i32> {
-    let places = placement(topic, range.end, workers);
-    let own = range.filter(|p| places[*p] == worker);
-    own.map(|p| i32::try_from(p).expect("Kafka numbers partitions in 32 bits")).collect()
 }
 
 /// The thread that asks for the number of partitions, until the reader is gone or the topic is:

@@ -2,10 +2,12 @@
 //! and zombies (a process whose successor has started goes on as it likes) at every step.
 //!
 //! What must hold in every state: no result is lost, duplicated or of two different cuts; no recovery
-//! stops; and whatever has happened, one more generation alone brings all results out. And the checker
-//! must find it out when any rule of the protocol is left out.
+//! stops; whatever has happened, one more generation alone brings all results out; and the invariants that
+//! the protocol rests on. And the checker must find it out when any rule of the protocol is left out: by
+//! what becomes of the results, whatever the invariants say.
 #![expect(missing_docs, reason = "a test whose types a public trait shows")]
 
+mod invariants;
 mod process;
 mod rules;
 mod world;
@@ -64,7 +66,7 @@ impl Model for Rules {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![
+        let outcomes = vec![
             Property::always(RIGHT, |_, state: &State| state.world.violation.is_none()),
             Property::always(GOES_ON, |rules: &Rules, state: &State| {
                 state.world.violation.is_some() || finishes(state.world.clone(), rules)
@@ -72,7 +74,11 @@ impl Model for Rules {
             Property::sometimes(ENDS, |rules: &Rules, state: &State| {
                 state.world.complete(rules) && state.world.generation == rules.generations
             }),
-        ]
+        ];
+        match self.without {
+            None => [outcomes, invariants::all()].concat(),
+            Some(_) => outcomes,
+        }
     }
 }
 

@@ -124,6 +124,7 @@ impl Process {
                 world.shards[shard].owner = generation;
                 done[shard] = true;
                 if done.iter().all(|d| *d) {
+                    world.fenced_by = world.fenced_by.max(generation);
                     self.phase = Phase::Checking { read: read.take() };
                 }
             }

@@ -50,6 +50,10 @@ pub struct World {
     pub log_start: usize,
     pub shards: [Shard; SHARDS],
     pub manifests: Vec<Manifest>,
+    /// The highest generation that has initialised all transactional ids.
+    pub fenced_by: Generation,
+    /// Who committed although such a one had come after it.
+    pub fenced_commit: Option<Generation>,
     /// What a reader of the topics would call wrong, or a recovery cannot go on from.
     pub violation: Option<&'static str>,
 }
@@ -70,6 +74,9 @@ impl World {
     ) -> bool {
         if self.shards[shard].owner != by {
             return false;
+        }
+        if by < self.fenced_by {
+            self.fenced_commit.get_or_insert(by);
         }
         let last = *epochs.end();
         for epoch in epochs.filter(|e| rules.has_output(shard, *e)) {
@@ -104,6 +111,31 @@ impl World {
             let expected = (1..=rules.epochs).filter(|e| rules.has_output(shard, *e)).count();
             self.shards[shard].results.len() == expected
         })
+    }
+
+    /// Who cut each epoch, as the log says: by the bindings that no marker before them makes void. None: an
+    /// epoch has two of them, or is left out.
+    pub fn bindings(&self) -> Option<History> {
+        let (mut least, mut cuts) = (0, History::new());
+        for entry in &self.log {
+            match *entry {
+                Entry::Marker(by) => least = least.max(by),
+                Entry::Binding { generation, .. } if generation < least => {}
+                Entry::Binding { generation, epoch } => {
+                    if usize::from(epoch) != cuts.len() + 1 {
+                        return None;
+                    }
+                    cuts.push(generation);
+                }
+            }
+        }
+        Some(cuts)
+    }
+
+    /// The manifest that counts.
+    pub fn counts(&self) -> Option<&Manifest> {
+        let named = self.shards[0].manifest?;
+        self.manifests.iter().find(|m| (m.generation, m.epoch) == named)
     }
 
     pub fn append(&mut self, entry: Entry) -> usize {

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use tideflow_benches::program::beside;
+
 /// Readings a second.
 pub const RATE: u64 = 20_000;
 /// The first reading's event time: the start of an hour.
@@ -47,18 +49,16 @@ impl Job {
 
     /// Its program, beside this one, as it is run over and over.
     pub fn command(&self, brokers: &str, input: &str, outputs: &[String], state: &Path) -> Command {
-        let beside = |name| std::env::current_exe().map(|own| own.with_file_name(name));
-        let program = |name| Command::new(beside(name).expect("this program has a place"));
         match self {
             Job::Latency => {
-                let mut command = program("tideflow-peer");
+                let mut command = beside("tideflow-peer");
                 let name = outputs[0].as_str();
                 command.args(["latency", brokers, input, name, "exactly_once", "1", name]);
                 command.env("PEER_STATE_DIR", state);
                 command
             }
             Job::Health { model } => {
-                let mut command = program("device_health");
+                let mut command = beside("device_health");
                 command.arg("run").args(HEALTH);
                 let mut set = |key: &str, value: &str| {
                     command.arg(format!("--{key}={value}"));

@@ -7,11 +7,8 @@
 
 mod job;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, park_timeout};
 use std::time::{Duration, Instant};
 
@@ -19,6 +16,7 @@ use anyhow::{Context, Result, ensure};
 use tideflow::core::kafka::{KafkaConfig, NewTopic, create_topics};
 use tideflow::sinks::kafka::{RawProducer, Record, partition_for};
 use tideflow::sources::kafka::{BatchConsumer, Polled, StartOffset};
+use tideflow_benches::program::Running;
 
 use job::{Job, RATE};
 
@@ -61,49 +59,6 @@ fn feed(
         park_timeout(Duration::from_millis(5));
     }
     Ok(())
-}
-
-/// The job as a process, and when it said what. Killed when dropped.
-struct Running {
-    child: Child,
-    since: Instant,
-    lines: Receiver<(Instant, String)>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Running {
-    fn start(mut command: Command) -> Result<Running> {
-        let since = Instant::now();
-        let mut child = command
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("starting {command:?}"))?;
-        let said = BufReader::new(child.stderr.take().context("it is piped")?);
-        let (sender, lines) = channel();
-        thread::spawn(move || {
-            for line in said.lines().map_while(Result::ok) {
-                let _ = sender.send((Instant::now(), line));
-            }
-        });
-        Ok(Running { child, since, lines })
-    }
-
-    /// Milliseconds from the start until it said this.
-    fn said(&self, text: &str) -> Result<f64> {
-        loop {
-            let (at, line) = self.lines.recv_timeout(PATIENCE).context(format!("no `{text}`"))?;
-            if line.contains(text) {
-                return Ok((at - self.since).as_secs_f64() * 1e3);
-            }
-        }
-    }
 }
 
 /// Waits for a committed record.
@@ -163,7 +118,7 @@ fn main() -> Result<()> {
     consumer.assign(&consumer.resolve(&latest)?)?;
 
     let mut running = start()?;
-    running.said(STEPS[2])?;
+    running.says(STEPS[2])?;
     let mut rows = Vec::new();
     for _ in 0..KILLS {
         drain(&mut consumer, LIFE);
@@ -171,9 +126,9 @@ fn main() -> Result<()> {
         // What it had committed is not new.
         drain(&mut consumer, Duration::from_millis(20));
         running = start()?;
-        let [taking, taken] = [running.said(STEPS[0])?, running.said(STEPS[1])?];
+        let [taking, taken] = [running.says(STEPS[0])?, running.says(STEPS[1])?];
         let first = next_record(&mut consumer)?;
-        rows.push([taking, taken, (first - running.since).as_secs_f64() * 1e3]);
+        rows.push([taking, taken, running.milliseconds(first)]);
     }
     over.store(true, Ordering::Release);
     drop(running);

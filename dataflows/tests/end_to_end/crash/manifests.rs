@@ -8,7 +8,7 @@ use tideflow::core::kafka::testing::TestBroker;
 use super::job::{SMALL, newest_manifest};
 use crate::batch::content;
 use crate::fleet::{START, at};
-use crate::program::{Running, device_health};
+use crate::program::{Running, device_health, run};
 use crate::python::model;
 use crate::topics::Topics;
 
@@ -24,10 +24,23 @@ impl Silent {
         Running::start(&mut command)
     }
 
-    /// The epoch of the newest manifest in the store, whether it counts or not.
-    fn newest(&self) -> Option<u64> {
+    /// The name of the newest manifest in the store, whether it counts or not.
+    fn newest_name(&self) -> Option<String> {
         let store = Path::new(&self.topics.state).join(&self.topics.windows);
-        newest_manifest(&store).map(|name| name[name.len() - 20..].parse().expect("a number"))
+        newest_manifest(&store)
+    }
+
+    /// Its epoch.
+    fn newest(&self) -> Option<u64> {
+        self.newest_name().map(|name| name[name.len() - 20..].parse().expect("a number"))
+    }
+
+    /// What is told of its state.
+    fn asks(&self, what: &[&str]) -> String {
+        let mut command = device_health("state", &self.topics, &model("health"));
+        let ended = run(command.args(SMALL).args(what));
+        ended.with_code(0);
+        ended.out
     }
 
     /// Sends readings of one minute, few at a time, until it is told or the minute is full.
@@ -90,6 +103,15 @@ fn crash_a_snapshot_of_a_fenced_process_that_has_nothing_to_publish_does_not_cou
         feeder.join().expect("it only sends");
         successor.signal("KILL");
         successor.end();
+        // Nor can it be asked for by its name.
+        let void = job.newest_name().expect("it is there");
+        let listed = job.asks(&["ls"]);
+        let marked = |line: &str| line.starts_with(&void) && line.ends_with("does not count");
+        assert!(listed.lines().any(marked), "{listed}");
+        let refused = job.start(&[&format!("--job.snapshot={void}")]).end();
+        refused.with_code(2);
+        let words = format!("no snapshot `{void}`: expected one of `");
+        assert!(refused.err.contains(&words), "{}", refused.err);
         let last = job.start(&["--readings.until=end"]);
         assert_eq!(goes_on_from(&last), counted);
         let ended = last.end();

@@ -5,6 +5,7 @@ mod broker;
 mod bucket;
 mod check;
 mod files;
+mod inputs;
 pub mod job;
 mod kept;
 mod manifests;

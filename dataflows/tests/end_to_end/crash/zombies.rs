@@ -84,6 +84,42 @@ fn crash_a_job_frozen_while_it_takes_over_ends_behind_the_one_that_came_after_it
     job.check();
 }
 
+/// Fencing goes by who comes last, not by who is newest: a start looks for a later one behind it.
+#[cfg(feature = "crash-points")]
+#[test]
+fn crash_a_start_that_was_slow_to_fence_says_nothing_behind_the_one_that_came_after_it() {
+    // On the process that fences first, and on one that does so for shards of its own.
+    for (layout, point) in [((1, 2), "generation taken"), ((2, 1), "plan shared")] {
+        let folder = tempfile::tempdir().expect("a folder for a while");
+        let go_on = folder.path().join("go on");
+        let mut job = Job::shared();
+        let stall = format!("{point}:1:{}", go_on.display());
+        job.topics.environment.push(("TIDEFLOW_STALL_AT", stall));
+        let slow = job.start(layout);
+        let there = if point == "plan shared" { "taken over" } else { "taking over" };
+        slow.wait_until(point, || slow.said(there));
+        job.topics.environment.pop();
+        let successor = job.start((1, 2));
+        successor.must_publish();
+        std::fs::write(&go_on, "").expect("the folder is ours");
+        ends_superseded(slow);
+        // The slow one has fenced it.
+        successor.signal("KILL");
+        successor.end_badly();
+        let progress = job.topics.read(&format!("{}.progress", job.topics.windows));
+        for shard in [0, 1] {
+            let own = progress.iter().filter(|sent| sent.partition == shard);
+            let by: Vec<_> = own.map(|sent| sent.json()["generation"].as_u64()).collect();
+            assert!(
+                by.is_sorted() && by.last() == Some(&Some(2)),
+                "{point}, shard {shard}: {by:?}"
+            );
+        }
+        job.start((2, 1)).end_well();
+        job.check();
+    }
+}
+
 #[test]
 fn crash_of_successors_that_race_one_at_most_goes_on() {
     let (job, mut numbers) = (Job::shared(), Numbers(3));

@@ -172,31 +172,19 @@ fn shards_do_not_wait_for_each_other() {
     assert_eq!(job.seen()[&0], whole(&[1], 100));
 }
 
-/// Prints what commits cost; how long they may take is not for a shared machine to say. One that
-/// begins at once behind another often finds that not quite ended: librdkafka asks again after 20 ms.
+/// rdkafka's own flush works in slices of 100 ms, each to its end: a transaction would take at least one.
 #[test]
-fn a_commit_is_measured() {
+fn a_commit_does_not_wait_for_a_slice_of_a_flush_to_end() {
     let job = Job::on(TestBroker::shared());
     let mut owner = job.fence(0, 1);
     let output = owner.topic(&job.output).unwrap();
-    let mut epoch = 0;
-    for (count, pause_ms) in [(50, 0), (0, 20), (50, 0), (50, 20), (500, 20), (5_000, 20)] {
-        let mut times: Vec<_> = (0..50)
-            .map(|_| {
-                let pause = Instant::now() + Duration::from_millis(pause_ms);
-                while Instant::now() < pause {
-                    std::thread::park_timeout(pause - Instant::now());
-                }
-                epoch += 1;
-                let since = Instant::now();
-                publish(&mut owner, &output, epoch, count).unwrap();
-                since.elapsed().as_micros()
-            })
-            .collect();
-        times.sort_unstable();
-        let (median, largest) = (times[25], times[49]);
-        println!("{} records, pause {pause_ms} ms: {median} us, largest {largest} us", 2 * count);
-    }
+    let quickest = (1..=50).map(|epoch| {
+        let since = Instant::now();
+        publish(&mut owner, &output, epoch, 50).unwrap();
+        since.elapsed()
+    });
+    let quickest = quickest.min().expect("some");
+    assert!(quickest < Duration::from_millis(100), "{quickest:?}");
 }
 
 #[test]

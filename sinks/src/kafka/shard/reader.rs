@@ -15,6 +15,8 @@ use super::progress::{Manifest, Note};
 
 /// Kilobytes fetched ahead: the topic is trimmed, and its records are small.
 const QUEUE_KB_MAX: u32 = 4_096;
+/// Manifests that a start may go on from: the newest, and one beside it.
+const MANIFESTS_MAX: usize = 2;
 /// Between two looks at what else has happened.
 const SLICE: Duration = Duration::from_millis(50);
 
@@ -23,8 +25,8 @@ const SLICE: Duration = Duration::from_millis(50);
 pub struct ShardProgress {
     /// The last epoch that was committed; none: nothing yet, or the record was trimmed.
     pub epoch: Option<Epoch>,
-    /// The last manifest that counts; of shard 0 only.
-    pub manifest: Option<Manifest>,
+    /// The manifests that count, newest last: no more than two, and of shard 0 only.
+    pub manifests: Vec<Manifest>,
     /// The offset of the first record that these rest on: what lies before may be deleted.
     pub needed_from: i64,
 }
@@ -128,13 +130,16 @@ struct Reading<'a> {
     shard: &'a ShardConfig,
     sentinel: Option<i64>,
     found: ShardProgress,
-    /// Where the last epoch and the last manifest were found.
-    offsets: [Option<i64>; 2],
+    /// Where the last epoch was found.
+    epoch_at: Option<i64>,
+    /// Where each of the manifests was.
+    manifests_at: Vec<i64>,
 }
 
 impl<'a> Reading<'a> {
     fn of(shard: &'a ShardConfig, sentinel: Option<i64>) -> Self {
-        Reading { shard, sentinel, found: ShardProgress::default(), offsets: [None; 2] }
+        let found = ShardProgress::default();
+        Reading { shard, sentinel, found, epoch_at: None, manifests_at: Vec::new() }
     }
 
     /// Takes the next record; true when it is the own sentinel.
@@ -155,8 +160,8 @@ impl<'a> Reading<'a> {
                 return Err(ReadProgressError::Reused { topic, partition, own });
             }
             Note::Sentinel if generation == own => {
-                let first = self.offsets.into_iter().flatten().min();
-                self.found.needed_from = first.unwrap_or(offset);
+                let first = self.epoch_at.iter().chain(&self.manifests_at).min();
+                self.found.needed_from = first.copied().unwrap_or(offset);
                 return Ok(true);
             }
             Note::Sentinel => {}
@@ -166,10 +171,15 @@ impl<'a> Reading<'a> {
                 return Err(ReadProgressError::Malformed { topic, partition, offset, reason });
             }
             Note::Published(epoch) => {
-                (self.found.epoch, self.offsets[0]) = (Some(epoch), Some(offset));
+                (self.found.epoch, self.epoch_at) = (Some(epoch), Some(offset));
             }
             Note::Manifest(manifest) => {
-                (self.found.manifest, self.offsets[1]) = (Some(manifest), Some(offset));
+                self.found.manifests.push(manifest);
+                self.manifests_at.push(offset);
+                if self.manifests_at.len() > MANIFESTS_MAX {
+                    self.found.manifests.remove(0);
+                    self.manifests_at.remove(0);
+                }
             }
         }
         Ok(false)

@@ -24,7 +24,11 @@ fn the_last_manifest_before_the_sentinel_counts() {
     let (_new, found) = job.recover(0, 2);
     assert_eq!(
         found,
-        ShardProgress { epoch: Some(6), manifest: Some(manifest(1, 6)), needed_from: 0 }
+        ShardProgress {
+            epoch: Some(6),
+            manifests: vec![manifest(1, 5), manifest(1, 6)],
+            needed_from: 0
+        }
     );
 }
 
@@ -67,26 +71,29 @@ fn a_trimmed_progress_is_read_from_where_it_begins() {
     let manifest = Manifest { generation: 1, epoch: 4, name: "m".to_string() };
     owner.begin().unwrap();
     owner.commit(&[Note::Manifest(manifest.clone())], never).unwrap();
-    let mut last = ShardProgress { epoch: Some(5), manifest: Some(manifest), needed_from: 0 };
+    let mut last = ShardProgress { epoch: Some(5), manifests: vec![manifest], needed_from: 0 };
     // Every record has the marker of its transaction behind it.
-    for (generation, needed_from) in [(2, 4), (3, 4), (4, 12)] {
+    for (generation, needed_from) in [(2, 4), (3, 4), (4, 6), (5, 12)] {
         let (mut owner, found) = job.recover(0, generation);
         assert_eq!(found, last);
         let found = read_progress(&job.kafka, &job.config(0, generation), 0, never).unwrap();
         assert_eq!(found.needed_from, needed_from);
         delete_records(&job.kafka, &job.progress, &[(0, needed_from)]).unwrap();
-        if generation == 3 {
-            let manifest = Manifest { generation: 3, epoch: 6, name: "n".to_string() };
-            last.manifest = Some(manifest.clone());
-            last.epoch = Some(7);
+        if let 3 | 4 = generation {
+            let epoch = 2 * generation;
+            let manifest = Manifest { generation, epoch, name: format!("m{epoch}") };
+            last.manifests.push(manifest.clone());
+            // Of those that count a start may go on from the last two.
+            last.manifests = last.manifests.split_off(last.manifests.len() - 2);
+            last.epoch = Some(epoch + 1);
             owner.begin().unwrap();
-            let notes = [Note::Manifest(manifest), Note::Published(7)];
+            let notes = [Note::Manifest(manifest), Note::Published(epoch + 1)];
             owner.commit(&notes, never).unwrap();
         }
     }
-    delete_records(&job.kafka, &job.progress, &[(0, 15)]).unwrap();
-    job.fence(0, 5).commit_sentinel(never).unwrap();
-    assert_eq!(job.read(0, 5).unwrap(), ShardProgress::default());
+    delete_records(&job.kafka, &job.progress, &[(0, 20)]).unwrap();
+    job.fence(0, 6).commit_sentinel(never).unwrap();
+    assert_eq!(job.read(0, 6).unwrap(), ShardProgress::default());
 }
 
 #[test]
