@@ -185,10 +185,13 @@ fn read_until(kafka: &KafkaConfig, topic: &str, count: Option<usize>) -> Vec<Sen
         let _ = bell.try_send(());
     }));
     let all = 0..i32::try_from(partitions).expect("few");
-    let latest: Vec<_> = all.clone().map(|p| (p, StartOffset::Latest)).collect();
-    let mut ends: BTreeMap<i32, i64> =
-        consumer.resolve(&latest).expect("the broker answers").into_iter().collect();
-    consumer.assign(&all.map(|p| (p, 0)).collect::<Vec<_>>()).expect("the partitions are there");
+    let resolve = |at: StartOffset| {
+        let asked: Vec<_> = all.clone().map(|p| (p, at)).collect();
+        consumer.resolve(&asked).expect("the broker answers")
+    };
+    let mut ends: BTreeMap<i32, i64> = resolve(StartOffset::Latest).into_iter().collect();
+    let starts = resolve(StartOffset::Earliest);
+    consumer.assign(&starts).expect("the partitions are there");
     let (mut records, deadline) = (Vec::new(), Instant::now() + DEADLINE);
     loop {
         let taken = consumer.poll(1_000, |polled| match polled {
