@@ -83,7 +83,8 @@ fn fault_input_that_was_deleted_before_it_was_read_stops_a_start_unless_it_may_g
 fn crash_partitions_added_between_starts_and_before_a_kill_are_read_once() {
     let job = Starts::over(1);
     let grow = |count| {
-        add_partitions(&job.topics.kafka, &job.topics.readings, count).expect("the broker adds them");
+        add_partitions(&job.topics.kafka, &job.topics.readings, count)
+            .expect("the broker adds them");
     };
     job.send(0, 100);
     let run = job.start(&[]);
