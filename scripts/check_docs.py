@@ -67,8 +67,23 @@ def metrics():
     yield from (f"docs/metrics.md: `{name}`, which no program has" for name in sorted(told - there))
 
 
+def crash_points():
+    """Every point at which a process can be told to die is one of the tests', and in the document's table."""
+    crates = (p for p in ROOT.glob("*/src/**/*.rs") if p.relative_to(ROOT).parts[0] not in BUILT)
+    point = r'crash_point\("([^"]+)"\)'
+    there = {name for source in crates for name in re.findall(point, source.read_text())}
+    tests = ROOT / "dataflows/tests/end_to_end/crash"
+    tested = "".join((tests / name).read_text() for name in ("points.rs", "files.rs"))
+    document = (ROOT / "docs/exactly-once.md").read_text()
+    for name in sorted(there):
+        if not re.search(rf'"{name}(:\d+)?"', tested):
+            yield f"{tests.relative_to(ROOT)}: nothing is killed at `{name}`"
+        if f"`{name}`" not in document:
+            yield f"docs/exactly-once.md: `{name}` is missing"
+
+
 def main():
-    problems = [*schemas(), *graph(), *links(), *paths(), *metrics()]
+    problems = [*schemas(), *graph(), *links(), *paths(), *metrics(), *crash_points()]
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0

@@ -103,6 +103,28 @@ fn oracle_a_job_forked_from_a_savepoint_publishes_what_came_after_it() {
 }
 
 #[test]
+fn what_only_a_savepoint_needed_goes_when_that_is_dropped() {
+    let job = suspended();
+    well(job.asks(&["savepoint", "half-way"]));
+    job.start((1, 1)).end_well();
+    let parts = || std::fs::read_dir(job.store().join("state")).expect("it is there").count();
+    well(job.asks(&["gc"]));
+    let kept = parts();
+    assert!(well(job.asks(&["gc"])).starts_with("0 objects"));
+    well(job.asks(&["drop", "half-way"]));
+    refused(&job.asks(&["verify", "half-way"]), 2, "no snapshot `half-way`");
+
+    let would = well(job.asks(&["gc", "--dry-run"]));
+    assert!(would.contains("not needed state/") && parts() == kept, "{would}");
+    let removed = well(job.asks(&["gc"]));
+    assert_eq!(removed, would.replace("not needed", "removed"));
+    assert!(parts() < kept, "{removed}");
+    // What the job needs is still there.
+    well(job.asks(&["verify"]));
+    job.check();
+}
+
+#[test]
 fn fault_a_damaged_snapshot_is_named_and_the_one_before_it_is_gone_on_from() {
     let job = suspended();
     let shown: Value = serde_json::from_str(&well(job.asks(&["show"]))).expect("JSON");
