@@ -41,6 +41,8 @@ impl ManifestThread {
         failure: Failure,
         wake: impl Fn() + Send + 'static,
     ) -> Self {
+        // One snapshot is under way at a time: behind it there is the cleaning up of those before, a few
+        // hundred bytes each, for as long as the brokers do not answer.
         let (work, todo) = channel();
         let (is_done, done) = channel();
         name.spawn(move || {

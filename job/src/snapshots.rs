@@ -122,6 +122,7 @@ fn write_states<'s>(
     let (store, generation, failure) =
         (keeper.store.clone(), keeper.generation, flow.job().failure.clone());
     let (worker, shards) = (flow.worker().0, shards.clone());
+    // One snapshot is under way at a time, so neither holds more than one.
     let (to_thread, work) = channel::<(Epoch, Vec<SnapshotPart>)>();
     let (done, from_thread) = channel::<(Epoch, Written)>();
     name.spawn(move || {

@@ -129,6 +129,7 @@ fn main() -> Result<()> {
     };
     println!("| minute | readings/s | resident MB at its end | most |");
     println!("|---|---|---|---|");
+    let mut resident = Vec::new();
     let rows = (Duration::from_secs(seconds).as_secs_f64() / ROW.as_secs_f64()).ceil() as u32;
     for minute in 1..=rows {
         let (since, before, mut most) = (Instant::now(), counts.read.load(Ordering::Acquire), 0);
@@ -139,8 +140,12 @@ fn main() -> Result<()> {
         }
         let read = counts.read.load(Ordering::Acquire) - before;
         let rate = read as f64 / since.elapsed().as_secs_f64();
-        let resident = job.resident_kb()? / 1024;
-        println!("| {minute} | {rate:.0} | {resident} | {} |", most / 1024);
+        resident.push(job.resident_kb()?);
+        println!(
+            "| {minute} | {rate:.0} | {} | {} |",
+            resident[resident.len() - 1] / 1024,
+            most / 1024
+        );
     }
     counts.over.store(true, Ordering::Release);
     feeder.join().expect("it does not panic")?;
@@ -150,6 +155,12 @@ fn main() -> Result<()> {
         park_timeout(LOOK);
     }
     job.stop()?;
-    println!("\n{sent} readings sent, and read");
+    println!("\n{sent} readings sent, and read.");
+    if let [_, _, third, .., last] = resident[..] {
+        println!(
+            "At the end {:.2} of what was resident after three minutes.",
+            last as f64 / third as f64
+        );
+    }
     Ok(())
 }

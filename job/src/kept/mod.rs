@@ -174,7 +174,9 @@ fn check_name(name: &str) -> Result<(), StartError> {
 }
 
 fn collect(kept: &Kept, dry_run: bool, out: &mut dyn Write) -> Result<(), StartError> {
-    let garbage = kept.store.garbage(&kept.manifest(None)?, &kept.counted)?;
+    let newest = kept.manifest(None)?;
+    // Looked at again: a job that runs may have taken others since.
+    let garbage = kept.store.garbage(&newest, &kept.job.counted()?)?;
     for name in &garbage {
         if !dry_run {
             kept.store.remove(name)?;

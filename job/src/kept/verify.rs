@@ -8,8 +8,8 @@ use tideflow_state::Manifest;
 use super::Kept;
 use crate::StartError;
 
-/// Reads all of a snapshot, or of every one that may be gone on from: what is damaged, missing or cannot be read by this graph is
-/// told, and an error in the end.
+/// Reads all of a snapshot, or of every one that may be gone on from: what is damaged, missing or cannot be
+/// read by this graph is told, and an error in the end.
 pub(super) fn verify(
     kept: &Kept,
     snapshot: Option<&str>,
@@ -24,6 +24,8 @@ pub(super) fn verify(
     for name in &names {
         let problems = match kept.manifest(Some(name)) {
             Ok(manifest) => problems(kept, &manifest, states),
+            // A mistake of whoever asks, and none of the snapshots.
+            Err(error @ StartError::NoSuchSnapshot { .. }) => return Err(error),
             Err(error) => vec![error.to_string()],
         };
         match problems[..] {
