@@ -1,5 +1,6 @@
 //! What several benches run on.
 
+pub mod feed;
 pub mod program;
 
 use serde::{Deserialize, Serialize};

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tideflow::core::kafka::{KafkaConfig, NewTopic, create_topics};
-use tideflow::sinks::kafka::{RawProducer, Record, partition_for};
+use tideflow_benches::feed::Feed;
 use tideflow_benches::program::{Running, beside};
 
 const PARTITIONS: usize = 4;
@@ -51,8 +51,7 @@ struct Counts {
 /// Sends readings of one device after the other, until it is over.
 fn feed(kafka: &KafkaConfig, topic: &str, counts: &Counts) -> Result<()> {
     let options = [("compression.codec".to_string(), "lz4".to_string())].into();
-    let producer = Arc::new(RawProducer::new(&KafkaConfig { options, ..kafka.clone() })?);
-    let handle = producer.topic(topic)?;
+    let feed = Feed::of(&KafkaConfig { options, ..kafka.clone() }, topic, PARTITIONS)?;
     let over = || counts.over.load(Ordering::Acquire);
     let mut sent = 0;
     while !over() {
@@ -69,18 +68,11 @@ fn feed(kafka: &KafkaConfig, topic: &str, counts: &Counts) -> Result<()> {
             );
             (device, value)
         });
-        let readings: Vec<_> = readings.collect();
-        let records = readings.iter().map(|(device, value)| Record {
-            partition: partition_for(device.as_bytes(), PARTITIONS),
-            key: Some(device.as_bytes()),
-            value: Some(value.as_bytes()),
-        });
-        producer.produce_batch(&handle, records, over)?;
+        feed.send(readings, over)?;
         sent += BATCH;
         counts.sent.store(sent, Ordering::Release);
     }
-    producer.flush(|| false)?;
-    Ok(())
+    feed.flush()
 }
 
 /// The readings that the job says it has taken.

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tideflow::core::kafka::{KafkaConfig, NewTopic, create_topics};
-use tideflow::sinks::kafka::{RawProducer, Record, partition_for};
 use tideflow::sources::kafka::{BatchConsumer, Polled, StartOffset};
+use tideflow_benches::feed::Feed;
 use tideflow_benches::program::Running;
 
 use job::{Job, RATE};
@@ -38,8 +38,7 @@ fn feed(
     devices: u64,
     over: &AtomicBool,
 ) -> Result<()> {
-    let producer = Arc::new(RawProducer::new(kafka)?);
-    let handle = producer.topic(topic)?;
+    let feed = Feed::of(kafka, topic, PARTITIONS)?;
     let (mut sent, since) = (0, Instant::now());
     while !over.load(Ordering::Acquire) {
         let due = (since.elapsed().as_secs_f64() * RATE as f64) as u64;
@@ -48,13 +47,7 @@ fn feed(
             let value = job.reading(&device, seq);
             (device, value)
         });
-        let readings: Vec<_> = readings.collect();
-        let records = readings.iter().map(|(device, value)| Record {
-            partition: partition_for(device.as_bytes(), PARTITIONS),
-            key: Some(device.as_bytes()),
-            value: Some(value.as_bytes()),
-        });
-        producer.produce_batch(&handle, records, || over.load(Ordering::Acquire))?;
+        feed.send(readings, || over.load(Ordering::Acquire))?;
         sent = due;
         park_timeout(Duration::from_millis(5));
     }
