@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Kills a job again and again, at random moments and at the steps of its protocol, on layouts that change
-# with every start; then compares all that it published with what a run left alone did.
+# Kills jobs of both graphs again and again, at random moments and at the steps of their protocol, on
+# layouts that change with every start; then compares all that `device_health` has published with what a
+# run left alone did, and what the changelogs of `fleet_view` hold with what is recomputed.
 #
 #   scripts/crash.sh [KILLS]
 #

@@ -53,6 +53,8 @@ pub struct EpochsConfig {
     pub inflight_max: u64,
     /// Bytes read that ask for an early epoch.
     pub bytes_max: usize,
+    /// Epochs since the last snapshot, beyond which none is begun before the next.
+    pub replay_max: u64,
 }
 
 /// How a run ends.
@@ -159,6 +161,7 @@ impl From<&EpochsConfig> for EpochSettings {
             interval: Duration::from_millis(config.interval_ms),
             inflight_max: config.inflight_max,
             bytes_max: config.bytes_max,
+            replay_max: config.replay_max,
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How epochs are paced.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EpochSettings {
     /// The time between two cuts.
     pub interval: Duration,
@@ -28,11 +28,19 @@ pub struct EpochSettings {
     pub inflight_max: u64,
     /// Bytes that a worker reads into one epoch before it asks for an early cut.
     pub bytes_max: usize,
+    /// Epochs since the last snapshot that counts, beyond which no new one is begun while the next snapshot
+    /// is under way: a start replays no more, and holds no more bindings.
+    pub replay_max: u64,
 }
 
 impl Default for EpochSettings {
     fn default() -> Self {
-        EpochSettings { interval: Duration::from_millis(50), inflight_max: 8, bytes_max: 8 << 20 }
+        EpochSettings {
+            interval: Duration::from_millis(50),
+            inflight_max: 8,
+            bytes_max: 8 << 20,
+            replay_max: 100_000,
+        }
     }
 }
 

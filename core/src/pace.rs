@@ -17,7 +17,7 @@ use timely::dataflow::{Scope, StreamVec};
 use timely::scheduling::Activator;
 
 use crate::operator::OperatorName;
-use crate::{Ending, Epoch, Job, Part, Resume};
+use crate::{Ending, Epoch, EpochSettings, Job, Part, Resume};
 
 /// The end of one epoch and the start of the next.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,6 +46,8 @@ pub(crate) struct Pace {
     snapshot: Cell<Option<Epoch>>,
     /// The epoch of the last snapshot that counts, or that this run goes on from.
     counts: Cell<Epoch>,
+    /// Epochs wait for a snapshot, which was told.
+    waits: Cell<bool>,
     /// The last epoch is cut.
     over: Cell<bool>,
     clock: RefCell<Option<Activator>>,
@@ -58,6 +60,7 @@ impl Pace {
             ending: Cell::new(Ending::No),
             snapshot: Cell::new(None),
             counts: Cell::new(resume.state_of()),
+            waits: Cell::new(false),
             over: Cell::new(false),
             clock: RefCell::new(None),
         })
@@ -93,6 +96,18 @@ impl Pace {
         self.counts.get()
     }
 
+    /// Whether a start may have to replay this epoch with all that no snapshot that counts has. Where none is
+    /// under way one begins with the next epoch that is cut.
+    fn may_be_replayed(&self, epoch: Epoch, replay_max: u64) -> bool {
+        let may = epoch - self.counts() <= replay_max || !self.snapshot_under_way();
+        if !may && !self.waits.replace(true) {
+            let after = self.counts();
+            tracing::warn!(after, replay_max, "no further epoch is begun before a snapshot counts");
+        }
+        self.waits.set(!may);
+        may
+    }
+
     /// Whether the last epoch is cut.
     pub fn is_over(&self) -> bool {
         self.over.get()
@@ -126,8 +141,9 @@ fn wall_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Sends one tick an epoch to all workers, while no more epochs are in flight than allowed. The first
-/// comes when everything decided before is published: no source hears a tick while it replays.
+/// Sends one tick an epoch to all workers, while no more epochs are in flight than allowed, nor would have
+/// to be replayed. The first comes when everything decided before is published: no source hears a tick
+/// while it replays.
 pub(crate) fn clock<'s>(
     scope: Scope<'s, Epoch>,
     job: &Job,
@@ -135,7 +151,7 @@ pub(crate) fn clock<'s>(
     pace: Rc<Pace>,
     published: ProbeHandle<Epoch>,
 ) -> StreamVec<'s, Epoch, Tick> {
-    let (interval, inflight_max) = (job.epochs.interval, job.epochs.inflight_max);
+    let EpochSettings { interval, inflight_max, replay_max, .. } = job.epochs;
     let (first, ticks) = (resume.last() + 1, scope.index() == 0 && !resume.ended());
     let name = OperatorName::new("epoch clock");
     let ticks = source::<_, CapacityContainerBuilder<Vec<Tick>>, _, _>(
@@ -151,7 +167,8 @@ pub(crate) fn clock<'s>(
                     let Some(held) = capability.as_mut() else { return };
                     let (now, epoch, ending) = (Instant::now(), *held.time(), pace.ending_now());
                     let oldest = first.max(epoch.saturating_sub(inflight_max));
-                    let room = !published.less_than(&oldest);
+                    let room =
+                        !published.less_than(&oldest) && pace.may_be_replayed(epoch, replay_max);
                     let due = now >= next || pace.hurry.get() || ending != Ending::No;
                     if room && due {
                         output.session(&*held).give(Tick { epoch, wall_ms: wall_ms(), ending });

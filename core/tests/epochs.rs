@@ -153,7 +153,10 @@ impl Sink<(i32, i64)> for GatedWriter {
 
 fn job(interval_ms: u64, inflight_max: u64, bytes_max: usize) -> Job {
     let interval = Duration::from_millis(interval_ms);
-    Job { epochs: EpochSettings { interval, inflight_max, bytes_max }, ..Job::default() }
+    Job {
+        epochs: EpochSettings { interval, inflight_max, bytes_max, ..EpochSettings::default() },
+        ..Job::default()
+    }
 }
 
 fn run(

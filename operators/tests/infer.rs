@@ -53,8 +53,12 @@ fn try_run(
     let (scored, failed) = (VecSink::new(), VecSink::new());
     let rooms = rooms.iter().map(|celsius| Room { celsius: *celsius }).collect();
     let (source, model) = (VecSource::new(vec![rooms]).chunk(7), model.into());
-    let epochs =
-        EpochSettings { interval: Duration::from_millis(1), inflight_max: 4, bytes_max: 400 };
+    let epochs = EpochSettings {
+        interval: Duration::from_millis(1),
+        inflight_max: 4,
+        bytes_max: 400,
+        ..Default::default()
+    };
     let job = Job { epochs, ..Job::default() };
     let sinks = (scored.clone(), failed.clone());
     let log = LogOnly::new(RecentBindings::new(10));

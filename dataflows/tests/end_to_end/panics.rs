@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::batch::hostfile;
 #[cfg(feature = "crash-points")]
 use crate::crash::job::Job;
+use crate::crash::start::Killed;
 use crate::program::{Ended, Running, of, run};
 
 /// An example of this package, which `cargo test` builds beside the tests.

@@ -37,7 +37,7 @@ pub struct Input {
 }
 
 /// A record as it is on a topic.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sent {
     pub partition: i32,
     pub offset: i64,

@@ -76,6 +76,7 @@ fn run(
         interval: Duration::from_millis(20),
         inflight_max: 3,
         bytes_max: shape.epoch_bytes,
+        ..EpochSettings::default()
     };
     let job = Job { epochs, ..job.clone() };
     let (sinks, late_sink) = (OUTPUTS.map(|output| config(folder, output)), late.clone());

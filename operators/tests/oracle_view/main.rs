@@ -95,7 +95,12 @@ fn graph(
 fn run(history: &History, shape: Shape, durability: impl Durability) -> Published {
     let sinks = (VecSink::new(), VecSink::new());
     let interval = Duration::from_millis(20);
-    let epochs = EpochSettings { interval, inflight_max: 3, bytes_max: shape.epoch_bytes };
+    let epochs = EpochSettings {
+        interval,
+        inflight_max: 3,
+        bytes_max: shape.epoch_bytes,
+        ..Default::default()
+    };
     let job = Job { epochs, ..Job::default() };
     let (of, out) = (history.clone(), sinks.clone());
     let graph = move |flow: &Flow<'_>| graph(flow, &of, shape.chunk, &out);

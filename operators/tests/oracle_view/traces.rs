@@ -58,7 +58,7 @@ fn held(steps: u64) -> (Held, usize) {
     let (history, log) = (restless(steps), RecentBindings::new(usize::MAX));
     // A cut after every record.
     let interval = Duration::from_millis(20);
-    let epochs = EpochSettings { interval, inflight_max: 3, bytes_max: 1 };
+    let epochs = EpochSettings { interval, inflight_max: 3, bytes_max: 1, ..Default::default() };
     let graph = move |flow: &Flow<'_>| {
         let hears = hears.clone();
         let mut loggers = flow.scope().worker().log_register().expect("a worker has a register");

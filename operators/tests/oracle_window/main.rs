@@ -49,6 +49,7 @@ fn run(
         interval: Duration::from_millis(20),
         inflight_max: 3,
         bytes_max: epoch_bytes,
+        ..EpochSettings::default()
     };
     let job = Job { epochs, ..Job::default() };
     let sinks = (windows.clone(), late.clone());

@@ -35,6 +35,7 @@ fn run(history: &[Vec<Reading>], bound_ms: u64, shape: Shape, memory: &Memory) -
         interval: Duration::from_millis(20),
         inflight_max: 3,
         bytes_max: shape.epoch_bytes,
+        ..EpochSettings::default()
     };
     let job = Job { epochs, ..Job::default() };
     let sinks = (windows.clone(), late.clone(), alarms.clone());

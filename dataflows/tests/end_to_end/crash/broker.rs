@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tideflow::core::kafka::testing::TestBroker;
 
 use super::job::{Job, LeftAlone};
+use super::start::Killed;
 
 /// How long a transaction may be open.
 const TRANSACTION_MS: u64 = 2_000;

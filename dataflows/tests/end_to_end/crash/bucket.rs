@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::job::Job;
+use super::start::Killed;
 use crate::python::program;
 use crate::topics::DEADLINE;
 

@@ -70,14 +70,7 @@ impl AddAssign for Difference {
 
 #[test]
 fn the_checker_tells_lost_from_duplicated_from_wrong() {
-    let sent = |text: &str| Sent {
-        partition: 0,
-        offset: 0,
-        timestamp: None,
-        key: None,
-        value: Some(text.as_bytes().to_vec()),
-        headers: Vec::new(),
-    };
+    let sent = |text: &str| Sent { value: Some(text.into()), ..Sent::default() };
     let all = |texts: &[&str]| texts.iter().map(|text| sent(text)).collect::<Vec<_>>();
     let between = |found: &[&str], expected: &[&str]| {
         let d = Difference::between(&all(found), &all(expected));

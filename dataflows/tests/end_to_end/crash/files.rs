@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tideflow::core::kafka::testing::TestBroker;
 
-use super::job::Layout;
+use super::start::Layout;
 use crate::batch::hostfile;
 use crate::fleet::{Fleet, Numbers};
 use crate::panics::example;
@@ -40,13 +40,13 @@ const LIFE_MS: u64 = 2_500;
 const OUTPUTS: [&str; 2] = ["raw", "windows"];
 
 /// A job with folders of its own.
-struct FileJob {
+pub struct FileJob {
     topics: Topics,
     folder: tempfile::TempDir,
 }
 
 impl FileJob {
-    fn new(topics: Topics) -> Self {
+    pub fn new(topics: Topics) -> Self {
         let folder = tempfile::tempdir().expect("a folder for a while");
         for output in OUTPUTS {
             std::fs::create_dir(folder.path().join(output)).expect("there is room");
@@ -102,7 +102,13 @@ impl FileJob {
     }
 
     /// Runs it to its end, or its kill after so long: how its processes ended.
-    fn run(&self, layout: Layout, more: &[&str], at: Option<&str>, life: Duration) -> Vec<Ended> {
+    pub fn run(
+        &self,
+        layout: Layout,
+        more: &[&str],
+        at: Option<&str>,
+        life: Duration,
+    ) -> Vec<Ended> {
         let folder = tempfile::tempdir().expect("a folder for a while");
         let hosts = hostfile(folder.path(), layout.0);
         let process = |number| {
@@ -118,14 +124,14 @@ impl FileJob {
         processes.into_iter().map(Running::end).collect()
     }
 
-    fn runs_well(&self, layout: Layout, more: &[&str]) {
+    pub fn runs_well(&self, layout: Layout, more: &[&str]) {
         for ended in self.run(layout, more, None, DEADLINE) {
             ended.with_code(0);
         }
     }
 
     /// The lines of all visible files of an output, sorted.
-    fn lines(&self, output: &str) -> Vec<String> {
+    pub fn lines(&self, output: &str) -> Vec<String> {
         let names = |path: &Path| {
             let entries = std::fs::read_dir(path).expect("it is there");
             entries.map(|entry| entry.expect("readable").path()).collect::<Vec<_>>()

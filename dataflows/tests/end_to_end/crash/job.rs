@@ -1,30 +1,32 @@
 //! The job that is killed, and the run left alone that says what it must publish.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
 
 use tideflow::core::kafka::testing::TestBroker;
 
 use super::check::Difference;
-use crate::batch::{content, hostfile};
+use super::start::{Killed, Layout, SMALL, Start};
+use crate::batch::{Copy, content};
 use crate::fleet::Fleet;
-use crate::program::{Ended, Running, device_health, run};
-use crate::python::model;
-use crate::topics::{DEADLINE, Input, Sent, Topics};
+use crate::program::{Ended, device_health, run};
+use crate::python::{model, python};
+use crate::topics::{Input, Sent, Topics, dump};
 
 pub const OUTPUTS: usize = 4;
-/// How soon whatever is waited for is looked at again.
-const LOOK: Duration = Duration::from_millis(1);
-/// What a job says once it has committed results of its own.
-const PUBLISHED: &str = "first results published";
+/// `raise_above`, `clear_below`, `windows_min`: so that many devices have alarms that come and go.
+const ALARM: [&str; 3] = ["0.23", "0.225", "2"];
+/// Readings of [`LeftAlone::shared`].
+const READINGS: u64 = 1_500_000;
+/// How what is no reading begins.
+const BROKEN: &str = "broken";
 
 /// A fleet with a dead letter now and then.
 fn inputs(readings: u64) -> impl Iterator<Item = Input> {
     let fleet = Fleet { devices: 500, readings, span_ms: 60 * 60_000, partitions: 4 };
     fleet.inputs().enumerate().map(|(n, input)| match n % 10_000 {
-        17 => Input { value: Some(format!("broken {n}").into_bytes()), ..input },
+        17 => Input { value: Some(format!("{BROKEN} {n}").into_bytes()), ..input },
         _ => input,
     })
 }
@@ -40,8 +42,8 @@ impl LeftAlone {
     pub fn over(broker: &TestBroker, readings: u64) -> LeftAlone {
         let topics = Topics::new(broker, 4, OUTPUTS);
         topics.send(inputs(readings));
-        let flags = ["--job.delivery=at_least_once".to_string()];
-        Start::of(&topics, (1, 2), &flags, None, &[]).end_well();
+        let command = || over(&topics, &["--job.delivery=at_least_once"]);
+        Start::of(command, (1, 2), None, &[]).end_well();
         let results = results(&topics);
         let counts = results.each_ref().map(Vec::len);
         let enough = counts[..3].iter().all(|n| *n > 100);
@@ -49,10 +51,10 @@ impl LeftAlone {
         LeftAlone { topics, results }
     }
 
-    /// A million and a half on the broker of all tests.
+    /// [`READINGS`] on the broker of all tests.
     pub fn shared() -> &'static LeftAlone {
         static SHARED: LazyLock<LeftAlone> =
-            LazyLock::new(|| LeftAlone::over(TestBroker::shared(), 1_500_000));
+            LazyLock::new(|| LeftAlone::over(TestBroker::shared(), READINGS));
         &SHARED
     }
 }
@@ -69,8 +71,19 @@ fn results(topics: &Topics) -> [Vec<Sent>; 4] {
     published(topics).map(content)
 }
 
-/// Processes, and workers of each.
-pub type Layout = (usize, usize);
+/// `device_health` over all that is there, to its end.
+fn over(topics: &Topics, flags: &[&str]) -> Command {
+    let mut command = device_health("run", topics, &model("health"));
+    let [above, below, windows] = ALARM;
+    command.args([
+        "--readings.until=end",
+        &format!("--alarm.raise_above={above}"),
+        &format!("--alarm.clear_below={below}"),
+        &format!("--alarm.windows_min={windows}"),
+    ]);
+    command.args(flags);
+    command
+}
 
 /// A job that publishes exactly once, and is started over and over.
 pub struct Job<'a> {
@@ -112,31 +125,21 @@ impl<'a> Job<'a> {
     pub fn newest_manifest(&self) -> Option<String> {
         newest_manifest(&self.store())
     }
+}
 
-    /// Starts it.
-    pub fn start(&self, layout: Layout) -> Start {
-        self.start_with(layout, &[], None)
+impl Killed for Job<'_> {
+    fn start_with(&self, layout: Layout, more: &[&str], crash: Option<(usize, &str)>) -> Start {
+        let flags = [&SMALL[..], more].concat();
+        Start::of(|| over(&self.topics, &flags), layout, crash, self.by)
     }
 
-    /// Starts it with some more flags and, in one of the processes, a point `NAME:N` to crash at.
-    pub fn start_with(&self, layout: Layout, more: &[&str], crash: Option<(usize, &str)>) -> Start {
-        let flags = SMALL.iter().chain(more).map(|flag| (*flag).to_string());
-        Start::of(&self.topics, layout, &flags.collect::<Vec<_>>(), crash, self.by)
-    }
-
-    /// What of its output is not as that of the run left alone.
-    pub fn difference(&self) -> Difference {
+    /// What is not as that of the run left alone.
+    fn difference(&self) -> Difference {
         let mut all = Difference::default();
         for (found, expected) in results(&self.topics).iter().zip(&self.left_alone.results) {
             all += Difference::between(found, expected);
         }
         all
-    }
-
-    /// That it has published each result once, and every one.
-    pub fn check(&self) {
-        let difference = self.difference();
-        assert!(difference.is_none(), "{difference:?}");
     }
 }
 
@@ -148,154 +151,33 @@ pub fn newest_manifest(store: &Path) -> Option<String> {
     names.filter(|name| name.bytes().all(|b| b.is_ascii_digit() || b == b'-')).max()
 }
 
-/// Many small epochs, and many snapshots.
-pub const SMALL: [&str; 4] = [
-    "--job.shards=2",
-    "--job.snapshot_every=20",
-    "--epochs.interval_ms=10",
-    "--epochs.bytes_max=65536",
-];
-
-/// The command, as an argument of another program.
-fn started_by(by: &[&str], command: Command) -> Command {
-    let Some((program, args)) = by.split_first() else { return command };
-    let mut other = Command::new(program);
-    other.args(args).arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => other.env(name, value),
-            None => other.env_remove(name),
-        };
-    }
-    other.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    other
-}
-
-/// The processes of one start: killed when dropped.
-pub struct Start {
-    processes: Vec<Running>,
-    since: Instant,
-    _hosts: tempfile::TempDir,
-}
-
-impl Start {
-    fn of(
-        topics: &Topics,
-        layout: Layout,
-        flags: &[String],
-        crash: Option<(usize, &str)>,
-        by: &[&str],
-    ) -> Start {
-        let (processes, threads) = layout;
-        let folder = tempfile::tempdir().expect("a folder for a while");
-        let hosts = (processes > 1).then(|| hostfile(folder.path(), processes));
-        let since = Instant::now();
-        let process = |number: usize| {
-            let mut command = device_health("run", topics, &model("health"));
-            command.args([
-                "--readings.until=end",
-                "--alarm.raise_above=0.23",
-                "--alarm.clear_below=0.225",
-                &format!("--workers.threads={threads}"),
-            ]);
-            command.args(flags);
-            if let Some(hosts) = &hosts {
-                command.args([
-                    format!("--workers.hostfile={hosts}"),
-                    format!("--workers.process={number}"),
-                    // One that is killed before the others have met it is waited for in vain.
-                    "--workers.join_timeout_ms=15000".to_string(),
-                ]);
-            }
-            if let Some((_, point)) = crash.filter(|(process, _)| *process == number) {
-                command.env("TIDEFLOW_CRASH_AT", point);
-            }
-            Running::start(&mut started_by(by, command))
-        };
-        Start { processes: (0..processes).map(process).collect(), since, _hosts: folder }
-    }
-
-    /// Its processes.
-    pub fn processes(&self) -> &[Running] {
-        &self.processes
-    }
-
-    /// Sends a signal to every process that is left.
-    pub fn signal(&self, name: &str) {
-        self.processes.iter().filter(|p| !p.has_ended()).for_each(|p| p.signal(name));
-    }
-
-    /// Whether every process has ended.
-    pub fn has_ended(&self) -> bool {
-        self.processes.iter().all(Running::has_ended)
-    }
-
-    /// Whether one of them said this.
-    pub fn said(&self, text: &str) -> bool {
-        self.processes.iter().any(|process| process.said().contains(text))
-    }
-
-    /// Whether it has committed results of its own.
-    pub fn has_published(&self) -> bool {
-        self.said(PUBLISHED)
-    }
-
-    /// Waits until it has committed results of its own; false if it ended before that.
-    pub fn publishes(&self) -> bool {
-        self.wait_until("results", || self.has_published() || self.has_ended());
-        self.has_published()
-    }
-
-    /// Waits until it has committed results of its own.
-    pub fn must_publish(&self) {
-        let said = || self.processes.iter().map(Running::said).collect::<String>();
-        assert!(self.publishes(), "it ended before it published:\n{}", said());
-    }
-
-    /// How long it has been there.
-    pub fn age(&self) -> Duration {
-        self.since.elapsed()
-    }
-
-    /// Waits for something.
-    pub fn wait_until(&self, what: &str, mut condition: impl FnMut() -> bool) {
-        let deadline = Instant::now() + DEADLINE;
-        while !condition() {
-            let said = || self.processes.iter().map(Running::said).collect::<String>();
-            assert!(Instant::now() < deadline, "waited in vain for {what}:\n{}", said());
-            std::thread::park_timeout(LOOK);
+#[test]
+fn oracle_what_killed_jobs_are_compared_with_is_what_python_recomputes() {
+    let LeftAlone { results: [windows, scores, alarms, rejects], .. } = LeftAlone::shared();
+    let folder = tempfile::tempdir().expect("a folder for a while");
+    let file = |name: &str| folder.path().join(name);
+    let is_broken = |value: &[u8]| value.starts_with(BROKEN.as_bytes());
+    let mut good = Copy::new(&file("readings"));
+    let mut broken = Vec::new();
+    for input in inputs(READINGS) {
+        match input.value.as_deref().is_some_and(is_broken) {
+            true => broken.push(input.value),
+            false => good.add(&input),
         }
     }
-
-    /// Looks again and again for so long; true when all have ended by themselves.
-    pub fn lives_for(&self, life: Duration, mut look: impl FnMut(&Start)) -> bool {
-        while self.age() < life && !self.has_ended() {
-            look(self);
-            std::thread::park_timeout(LOOK);
-        }
-        look(self);
-        self.has_ended()
-    }
-
-    /// Waits until all have ended.
-    pub fn end(mut self) -> Vec<Ended> {
-        self.processes.drain(..).map(Running::end).collect()
-    }
-
-    /// Waits until all have ended, all of them well.
-    pub fn end_well(self) {
-        self.end().iter().for_each(|ended| ended.with_code(0));
-    }
-
-    /// Waits until all have ended; whether all did so well.
-    pub fn end_however(self) -> bool {
-        self.end().iter().all(|ended| ended.code == 0)
-    }
-
-    /// Waits until all have ended, none of them well: what they said.
-    pub fn end_badly(self) -> String {
-        let ended = self.end();
-        ended.iter().for_each(|ended| assert!(ended.code != 0, "it ended well: {}", ended.err));
-        ended.into_iter().map(|ended| ended.err).collect()
-    }
+    drop(good);
+    let mut rejected: Vec<_> = rejects.iter().map(|sent| sent.value.clone()).collect();
+    broken.sort();
+    rejected.sort();
+    assert_eq!(rejected, broken);
+    let topics = [("windows", windows), ("scores", scores), ("alarms", alarms)];
+    topics.iter().for_each(|(name, records)| dump(&file(name), records));
+    let partitions = OUTPUTS.to_string();
+    let files = [file("readings"), file("windows"), partitions.into()];
+    let found = python("recompute.py", &files.each_ref().map(PathBuf::as_path));
+    println!("windows: {found}");
+    let files = [model("health.keras"), file("windows"), file("scores"), file("alarms")];
+    let files = files.each_ref().map(PathBuf::as_path);
+    let found = python("rescore.py", &[&files[..], &ALARM.map(Path::new)].concat());
+    println!("scores: {found}");
 }

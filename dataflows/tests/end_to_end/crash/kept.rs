@@ -4,11 +4,13 @@ use serde_json::Value;
 use tideflow::core::kafka::testing::TestBroker;
 
 use super::check::Difference;
+use super::files::FileJob;
 use super::job::{Job, OUTPUTS, published};
+use super::start::Killed;
 use crate::batch::content;
 use crate::fleet_view::Fleet;
 use crate::program::{Ended, run};
-use crate::topics::{Sent, Topics};
+use crate::topics::{DEADLINE, Sent, Topics};
 
 /// A job over all readings that was told to stop once it had taken a snapshot or two.
 fn suspended() -> Job<'static> {
@@ -171,7 +173,49 @@ fn fault_a_graph_that_would_drop_state_is_refused_unless_it_is_told_to() {
     let ended = other_graph("check", &["--job.drop_state=windows,unhealthy"]);
     let told = "empty: devices, latest; dropped: ";
     assert!(ended.code == 0 && ended.out.contains(told), "{ended:?}");
-    // Nothing of the job was touched.
-    job.start((1, 1)).end_well();
+    // Nothing of the job was touched: a graph that has its windows, and no alarms, goes on from them.
+    let before = published(&job.topics);
+    let files = FileJob::new(job.topics.clone());
+    let layout = (1, 2);
+    let refused = files.run(layout, &["--job.shards=2"], None, DEADLINE);
+    assert!(refused[0].code == 2 && refused[0].err.contains(words), "{}", refused[0].err);
+    assert!(files.lines("windows").is_empty());
+    files.runs_well(layout, &["--job.shards=2", "--job.drop_state=unhealthy"]);
+    let text =
+        |sent: &Sent| String::from_utf8(sent.value.clone().expect("a window")).expect("text");
+    let mut windows: Vec<_> = before[0].iter().map(text).chain(files.lines("windows")).collect();
+    let mut expected: Vec<_> = job.expected()[0].iter().map(text).collect();
+    windows.sort();
+    expected.sort();
+    assert!(windows.len() > before[0].len() && windows == expected, "other windows");
+}
+
+#[test]
+fn a_job_keeps_of_its_own_topics_what_the_last_snapshots_need() {
+    let job = Job::shared();
+    job.start((1, 2)).end_well();
+    let [bindings, progress] = ["bindings", "progress"]
+        .map(|topic| job.topics.read(&format!("{}.{topic}", job.topics.windows)));
+    let epochs = bindings.last().expect("it is never empty").offset;
+    let manifests = std::fs::read_dir(job.store().join("manifest")).expect("it is there");
+    let needed = manifests.map(|entry| {
+        let text = std::fs::read(entry.expect("readable").path()).expect("it is there");
+        let mut parts = serde_json::Deserializer::from_slice(&text).into_iter::<Value>();
+        let manifest = parts.next().expect("a manifest").expect("it is JSON");
+        manifest["binding_offset"].as_i64().expect("an offset")
+    });
+    let (first, oldest) = (bindings[0].offset, needed.min().expect("two manifests"));
+    // The last snapshot's cleaning up is not waited for.
+    let few = 0 < first && first <= oldest && bindings.len() as i64 * 4 < epochs;
+    assert!(few, "{} of {epochs} bindings from {first}, needed from {oldest}", bindings.len());
+    for shard in [0, 1] {
+        let offsets: Vec<_> = progress
+            .iter()
+            .filter(|sent| sent.partition == shard)
+            .map(|sent| sent.offset)
+            .collect();
+        let few = offsets[0] > 0 && (offsets.len() as i64) * 4 < offsets[offsets.len() - 1];
+        assert!(few, "progress of shard {shard}: {offsets:?}");
+    }
     job.check();
 }

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tideflow::core::kafka::testing::TestBroker;
 
-use super::job::{SMALL, newest_manifest};
+use super::job::newest_manifest;
+use super::start::SMALL;
 use crate::batch::content;
 use crate::fleet::{START, at};
 use crate::program::{Running, device_health, run};

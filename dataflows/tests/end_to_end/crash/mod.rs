@@ -4,6 +4,9 @@
 mod broker;
 mod bucket;
 mod check;
+#[cfg(feature = "crash-points")]
+mod compacted;
+mod cuts;
 mod files;
 mod inputs;
 pub mod job;
@@ -16,5 +19,7 @@ mod points;
 mod random;
 #[cfg(feature = "crash-points")]
 mod stalled;
+pub mod start;
 mod store;
+mod view;
 mod zombies;

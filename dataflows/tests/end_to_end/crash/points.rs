@@ -1,6 +1,8 @@
 //! Kills at every step of the protocol.
 
 use super::job::Job;
+use super::start::Killed;
+use super::view::View;
 
 /// Where a job kills itself: those of a start, of an epoch, of a snapshot.
 pub const POINTS: &[&str] = &[
@@ -25,9 +27,8 @@ pub const POINTS: &[&str] = &[
 const LATER: &[&str] =
     &["plan shared:2", "binding appended:9", "produced:5", "sent:6", "committed:4"];
 
-#[test]
-fn crash_a_job_killed_at_every_step_of_the_protocol_publishes_every_result_once() {
-    let job = Job::shared();
+/// Kills it at each of them, and has it come to its end.
+fn killed_at_every_point(job: &dyn Killed) {
     let first = POINTS.iter().map(|point| format!("{point}:1"));
     let later = LATER.iter().map(|point| (*point).to_string());
     for (n, point) in first.chain(later).enumerate() {
@@ -42,4 +43,14 @@ fn crash_a_job_killed_at_every_step_of_the_protocol_publishes_every_result_once(
     }
     job.start((1, 1)).end_well();
     job.check();
+}
+
+#[test]
+fn crash_a_job_killed_at_every_step_of_the_protocol_publishes_every_result_once() {
+    killed_at_every_point(&Job::shared());
+}
+
+#[test]
+fn crash_a_view_killed_at_every_step_of_the_protocol_holds_what_is_recomputed() {
+    killed_at_every_point(&View::shared());
 }

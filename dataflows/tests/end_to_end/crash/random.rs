@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::check::Difference;
-use super::job::{Job, Layout, Start};
+use super::job::Job;
+use super::start::{Killed, Layout, Start};
+use super::view::View;
 use crate::fleet::Numbers;
 use crate::topics::DEADLINE;
 
@@ -27,9 +29,9 @@ struct Campaign {
 }
 
 impl Campaign {
-    /// Kills a job again and again until it is through, or has been killed so often in all.
-    fn round(&mut self, kills: usize, numbers: &mut Numbers) {
-        let job = Job::shared();
+    /// Kills a job again and again until it is through, or there were so many kills in all.
+    fn round(&mut self, job: &dyn Killed, kills: usize, numbers: &mut Numbers) {
+        let mut killed = false;
         loop {
             let layout = (1 + numbers.below(2) as usize, 1 + numbers.below(2) as usize);
             let last = self.kills == kills;
@@ -49,7 +51,7 @@ impl Campaign {
                     recovered = Some(run.age().as_millis());
                 }
             });
-            self.recoveries.extend(recovered.filter(|_| self.kills > 0));
+            self.recoveries.extend(recovered.filter(|_| killed));
             if ended && crash.is_none() {
                 run.end_well();
                 break;
@@ -63,6 +65,7 @@ impl Campaign {
                 break;
             }
             self.kills += 1;
+            killed = true;
             let place = crash.map_or(String::new(), |(n, at)| format!(" at `{at}` in process {n}"));
             println!("kill {} of {layout:?} after {age:?}{place}", self.kills);
         }
@@ -107,9 +110,16 @@ fn crash_a_job_killed_at_random_publishes_every_result_once() {
     let kills = std::env::var("KILLS").ok().filter(|kills| !kills.is_empty());
     let kills = kills.map_or(KILLS, |kills| kills.parse().expect("`KILLS` is a number"));
     let (mut campaign, mut numbers, since) = (Campaign::default(), Numbers(11), Instant::now());
-    while campaign.kills < kills {
-        campaign.round(kills, &mut numbers);
-        println!("{} kills in {:?}", campaign.kills, since.elapsed());
+    // Each graph gets its half, on as many jobs as that takes.
+    for (graph, kills) in [("device_health", kills / 2), ("fleet_view", kills)] {
+        while campaign.kills < kills {
+            let job: Box<dyn Killed> = match graph {
+                "fleet_view" => Box::new(View::shared()),
+                _ => Box::new(Job::shared()),
+            };
+            campaign.round(&*job, kills, &mut numbers);
+            println!("{graph}: {} kills in {:?}", campaign.kills, since.elapsed());
+        }
     }
     let difference = campaign.difference.clone();
     println!("{}", campaign.summary());

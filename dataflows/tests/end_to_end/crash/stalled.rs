@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::job::Job;
+use super::start::Killed;
 use crate::program::Running;
 
 /// How long nothing is taken, in seconds, unless `STALL_S` says otherwise.

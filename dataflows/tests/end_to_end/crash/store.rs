@@ -1,6 +1,9 @@
 //! A state store that is away for a while.
 
+use std::time::Duration;
+
 use super::job::Job;
+use super::start::Killed;
 use crate::program::Metrics;
 
 /// Files of more than these bytes cannot be written, as on a disk that is nearly full.
@@ -50,5 +53,28 @@ fn fault_a_job_whose_store_is_away_goes_on_publishing_and_takes_snapshots_again_
     assert!(said.contains("what a job has left there that has run before"), "{said}");
     assert!(!away.exists(), "nor may an empty one be made in its place");
     job.start((2, 1)).end_well();
+    job.check();
+}
+
+#[test]
+fn fault_a_job_whose_store_stays_away_begins_no_more_epochs_than_a_start_may_replay() {
+    const MAX: f64 = 40.0;
+    let job = Job::shared();
+    let away = job.store().with_extension("away");
+    let flags = ["--job.snapshot_every=3", &format!("--epochs.replay_max={MAX}")];
+    let run = job.start_with((1, 2), &flags, None);
+    run.wait_until("a snapshot", || job.newest_manifest().is_some());
+    std::fs::rename(job.store(), &away).expect("the folder is ours");
+    run.wait_until("it waits", || run.said("no further epoch is begun before a snapshot counts"));
+    let process = &run.processes()[0];
+    let lag = |m: &Metrics| m.sum("tideflow_snapshot_lag", &[]);
+    let epoch = |m: &Metrics| m.sum("tideflow_epoch", &[]);
+    let last = process.wait_until("all that may be is begun", |m| lag(m) == MAX);
+    // Ten would fit into the time in which it looks at the store again.
+    run.wait_until("another try", || run.said("is tried again"));
+    std::thread::park_timeout(Duration::from_millis(200));
+    assert_eq!(epoch(&process.metrics()), epoch(&last));
+    std::fs::rename(&away, job.store()).expect("the folder is ours");
+    run.end_well();
     job.check();
 }

@@ -1,6 +1,8 @@
 //! Processes that were taken for dead, and are not.
 
-use super::job::{Job, Layout, Start};
+use super::job::Job;
+use super::start::{Killed, Layout, Start};
+use super::view::View;
 use crate::fleet::Numbers;
 
 /// How often a process is frozen while another takes its place.
@@ -33,9 +35,9 @@ fn ends_fenced(start: Start) {
     assert!(fenced.iter().any(|words| said.contains(words)), "{said}");
 }
 
-#[test]
-fn crash_a_frozen_job_that_thaws_behind_its_successor_ends_and_publishes_nothing() {
-    let (job, mut numbers) = (Job::shared(), Numbers(5));
+/// Freezes a job while another start takes its place, and has it go on then, again and again.
+fn thaws_behind_its_successor(job: &dyn Killed) {
+    let mut numbers = Numbers(5);
     let mut newest = job.start(layout(&mut numbers));
     newest.must_publish();
     for round in 0..ROUNDS {
@@ -58,6 +60,16 @@ fn crash_a_frozen_job_that_thaws_behind_its_successor_ends_and_publishes_nothing
     }
     newest.end_well();
     job.check();
+}
+
+#[test]
+fn crash_a_frozen_job_that_thaws_behind_its_successor_ends_and_publishes_nothing() {
+    thaws_behind_its_successor(&Job::shared());
+}
+
+#[test]
+fn crash_a_frozen_view_that_thaws_behind_its_successor_ends_and_publishes_nothing() {
+    thaws_behind_its_successor(&View::shared());
 }
 
 #[test]
