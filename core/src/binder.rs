@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
@@ -86,7 +87,9 @@ impl<'s> Binder<'s> {
     ) {
         let Binder { builder, mut ticks, mut words, mut bound, mut durable, mut standings } = self;
         let name = OperatorName::new("epoch bindings");
-        let wake = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
+        let address = builder.operator_info().address;
+        let wake = scope.worker().sync_activator_for(address.to_vec());
+        let again = scope.activator_for(address);
         log.wake_with(Box::new(move || {
             let _ = wake.activate();
         }));
@@ -106,12 +109,16 @@ impl<'s> Binder<'s> {
         builder.build_reschedule(move |mut capabilities| {
             // Nothing is bound before the first epoch to replay.
             let next = resume.state_of() + 1;
-            let mut before = first.then(|| [0, 2].map(|i: usize| capabilities[i].delayed(&next)));
+            let at = || [0, 2].map(|i: usize| capabilities[i].delayed(&next));
+            let mut recorded = first.then(|| Recorded { resume, told: 0, at: at() });
             capabilities.clear();
             move |frontiers| {
                 name.run(|| {
-                    if let Some(before) = before.take() {
-                        state.tell_again(&resume, before, &mut bound, &mut standings);
+                    if let Some(some) = &mut recorded {
+                        match state.tell_again(some, &mut bound, &mut standings) {
+                            true => recorded = None,
+                            false => again.activate_after(RETRY),
+                        }
                     }
                     ticks.for_each(|capability, ticks| {
                         ticks.drain(..).filter(|_| first).for_each(|t| state.tick(&capability, t));
@@ -132,6 +139,20 @@ impl<'s> Binder<'s> {
             }
         });
     }
+}
+
+/// Epochs that are announced anew ahead of those that are published. Each one that is under way costs every
+/// operator some memory.
+const TOLD_AHEAD: usize = 64;
+/// How soon it is looked again whether they are.
+const RETRY: Duration = Duration::from_millis(1);
+
+/// What was recorded before, so much of it announced.
+struct Recorded {
+    resume: Rc<Resume>,
+    told: usize,
+    /// Of the bounds and the standings.
+    at: [Capability<Epoch>; 2],
 }
 
 /// Bindings not complete yet, and complete ones not durable yet.
@@ -192,21 +213,28 @@ impl Open {
         self.undurable.push_back((epoch, at_durable));
     }
 
+    /// Announces what was recorded, a little ahead of what of it is published; whether that was all.
     fn tell_again(
         &self,
-        resume: &Resume,
-        before: [Capability<Epoch>; 2],
+        recorded: &mut Recorded,
         bound: &mut Output<Bound>,
         standings: &mut Output<Standing>,
-    ) {
-        for (told, binding) in resume.told_again(self.snapshot_every > 0) {
-            let [at_bound, at_standing] = [0, 1].map(|i| before[i].delayed(&told.epoch));
-            bound.activate().session(&at_bound).give(told);
-            if told.snapshot {
-                self.pace.snapshot_begins(told.epoch);
-                standings.activate().session(&at_standing).give(binding.standing());
+    ) -> bool {
+        let Recorded { resume, told, at } = recorded;
+        while let Some((again, binding)) = resume.told_again(*told, self.snapshot_every > 0) {
+            let epoch = again.epoch;
+            if *told >= TOLD_AHEAD && self.published.less_than(&(epoch - TOLD_AHEAD as u64)) {
+                return false;
             }
+            if again.snapshot {
+                self.pace.snapshot_begins(epoch);
+                standings.activate().session(&at[1].delayed(&epoch)).give(binding.standing());
+            }
+            bound.activate().session(&at[0].delayed(&epoch)).give(again);
+            at.iter_mut().for_each(|capability| capability.downgrade(&(epoch + 1)));
+            *told += 1;
         }
+        true
     }
 
     /// Whether a snapshot begins after this epoch: one at a time, and always one at the end.

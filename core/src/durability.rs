@@ -13,7 +13,8 @@ use crate::{
 /// promises:
 /// 1. `recover` is over before anything runs: what it found holds, and no earlier start of the job can
 ///    change it any more;
-/// 2. what is given to `begin` and `end` on the other workers, and processes, is what worker 0 found;
+/// 2. what `begin` is given on the other workers, and processes, are worker 0's notes; and their
+///    [`Flow::resume`] is what it found;
 /// 3. the log goes on behind [`Resume::last`].
 ///
 /// ```
@@ -49,21 +50,17 @@ pub trait Durability: Send + Sync + 'static {
     /// # Errors
     /// When the job cannot go on, or not now.
     fn recover(&self, job: &Job) -> Result<Recovered, BuildError>;
-    /// Called on every worker before the graph is built: the log for its bindings, which is used on
-    /// worker 0.
+    /// Called on every worker before the graph is built, with the notes of what was recovered: the log for
+    /// its bindings, which is used on worker 0.
     ///
     /// # Errors
     /// When it cannot start here and now.
-    fn begin(
-        &self,
-        flow: &Flow<'_>,
-        recovered: &Recovered,
-    ) -> Result<Box<dyn BindingLog>, BuildError>;
+    fn begin(&self, flow: &Flow<'_>, notes: &[u8]) -> Result<Box<dyn BindingLog>, BuildError>;
     /// Called on every worker when the graph is built.
     ///
     /// # Errors
     /// When it cannot start here and now.
-    fn end(&self, flow: &Flow<'_>, recovered: &Recovered) -> Result<(), BuildError>;
+    fn end(&self, flow: &Flow<'_>) -> Result<(), BuildError>;
     /// Why a run has failed, in place of what failed first: a part may only see what came of it.
     fn reason(&self, first: BuildError) -> BuildError {
         first
@@ -101,16 +98,12 @@ impl<T: Durability + ?Sized> Durability for Arc<T> {
         (**self).recover(job)
     }
 
-    fn begin(
-        &self,
-        flow: &Flow<'_>,
-        recovered: &Recovered,
-    ) -> Result<Box<dyn BindingLog>, BuildError> {
-        (**self).begin(flow, recovered)
+    fn begin(&self, flow: &Flow<'_>, notes: &[u8]) -> Result<Box<dyn BindingLog>, BuildError> {
+        (**self).begin(flow, notes)
     }
 
-    fn end(&self, flow: &Flow<'_>, recovered: &Recovered) -> Result<(), BuildError> {
-        (**self).end(flow, recovered)
+    fn end(&self, flow: &Flow<'_>) -> Result<(), BuildError> {
+        (**self).end(flow)
     }
 
     fn reason(&self, first: BuildError) -> BuildError {
@@ -133,13 +126,13 @@ impl Durability for LogOnly {
         Ok(Recovered::default())
     }
 
-    fn begin(&self, flow: &Flow<'_>, _: &Recovered) -> Result<Box<dyn BindingLog>, BuildError> {
+    fn begin(&self, flow: &Flow<'_>, _: &[u8]) -> Result<Box<dyn BindingLog>, BuildError> {
         let own = (flow.worker().0 == 0)
             .then(|| self.0.lock().expect("no holder of this lock panics").take());
         Ok(own.flatten().unwrap_or_else(|| Box::new(RecentBindings::new(1))))
     }
 
-    fn end(&self, _: &Flow<'_>, _: &Recovered) -> Result<(), BuildError> {
+    fn end(&self, _: &Flow<'_>) -> Result<(), BuildError> {
         Ok(())
     }
 }

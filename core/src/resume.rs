@@ -55,11 +55,13 @@ impl Resume {
         self.watermark() == EventTime::MAX
     }
 
-    /// What every worker is told again. No epoch comes after those of a job whose input has come to its end: so
-    /// the last of them has the snapshot that its first run was killed before, where snapshots are taken.
-    pub(crate) fn told_again(&self, snapshots: bool) -> impl Iterator<Item = (Bound, &Binding)> {
-        let last = (snapshots && self.ended()).then(|| self.last());
-        self.recorded.iter().map(move |b| (b.bound(last == Some(b.epoch)), b))
+    /// What every worker is told again of an epoch, the `n`th recorded. No epoch comes after those of a job
+    /// whose input has come to its end: so the last of them has the snapshot that its first run was killed
+    /// before, where snapshots are taken.
+    pub(crate) fn told_again(&self, n: usize, snapshots: bool) -> Option<(Bound, &Binding)> {
+        let binding = self.recorded.get(n)?;
+        let last = snapshots && self.ended() && n + 1 == self.recorded.len();
+        Some((binding.bound(last), binding))
     }
 
     /// Where a source's partitions go on, by their numbers: those that are known.

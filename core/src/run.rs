@@ -12,7 +12,8 @@ use timely::communication::Allocator;
 use timely::communication::allocator::AllocatorBuilder;
 use timely::communication::allocator::thread::Thread;
 use timely::dataflow::InputHandle;
-use timely::dataflow::operators::Inspect;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::vec::Broadcast;
 use timely::execute::execute_from;
 use timely::worker::Worker;
@@ -82,13 +83,12 @@ pub fn execute(
     let (allocators, mesh) = connect(config.communication, job.join_timeout)?;
     let guards = execute_from(allocators, mesh, config.worker, move |worker| {
         each_worker(worker.index());
-        if let Some(recovered) = recover(worker, &job, &durability) {
+        if let Some(Recovered { resume, notes }) = recover(worker, &job, &durability) {
             worker.dataflow(|scope| {
-                let resume = Rc::new(recovered.resume.clone());
-                let flow = Flow::new(scope, job.clone(), Mode::Run, resume);
-                let log = durability.begin(&flow, &recovered).and_then(|log| {
+                let flow = Flow::new(scope, job.clone(), Mode::Run, Rc::new(resume));
+                let log = durability.begin(&flow, &notes).and_then(|log| {
                     build(&flow)?;
-                    durability.end(&flow, &recovered)?;
+                    durability.end(&flow)?;
                     Ok(log)
                 });
                 let log = log.unwrap_or_else(|error| {
@@ -159,16 +159,18 @@ fn recover(worker: &mut Worker, job: &Job, durability: &impl Durability) -> Opti
         Some(Ok(found)) => Some(found),
         None => None,
     };
-    let (mut input, told) = (InputHandle::new(), Rc::new(RefCell::new(None)));
+    let (mut input, told) = (InputHandle::new(), Rc::new(RefCell::new(Vec::new())));
     let heard = told.clone();
     worker.dataflow::<u64, _, _>(|scope| {
         let broadcast = input.to_stream(scope).broadcast();
-        broadcast.inspect(move |found: &Recovered| *heard.borrow_mut() = Some(found.clone()));
+        broadcast.sink(Pipeline, "recovered", move |(input, _)| {
+            input.for_each(|_, found| heard.borrow_mut().extend(found.drain(..)));
+        });
     });
     found.into_iter().for_each(|found| input.send(found));
     input.close();
-    while !job.failure.is_set() && told.borrow().is_none() {
+    while !job.failure.is_set() && told.borrow().is_empty() {
         worker.step_or_park(Some(PARK));
     }
-    told.take()
+    told.take().pop()
 }

@@ -161,13 +161,9 @@ impl Durability for ExactlyOnce {
         Ok(Recovered { resume, notes })
     }
 
-    fn begin(
-        &self,
-        flow: &Flow<'_>,
-        recovered: &Recovered,
-    ) -> Result<Box<dyn BindingLog>, BuildError> {
+    fn begin(&self, flow: &Flow<'_>, notes: &[u8]) -> Result<Box<dyn BindingLog>, BuildError> {
         crash_point("plan shared");
-        let notes = notes(recovered);
+        let notes: Notes = serde_json::from_slice(notes).expect("as `recover` has written them");
         let store = self.store(flow.job(), notes.generation)?;
         if let Some(name) = &notes.manifest {
             let manifest = flow.local(|| store.manifest(name)).map_err(StartError::from)?;
@@ -198,7 +194,7 @@ impl Durability for ExactlyOnce {
         Ok(Box::new(log))
     }
 
-    fn end(&self, flow: &Flow<'_>, _: &Recovered) -> Result<(), BuildError> {
+    fn end(&self, flow: &Flow<'_>) -> Result<(), BuildError> {
         // Looked at before the start too; another one may have taken a snapshot since.
         if let Some(manifest) = flow.found::<Manifest>() {
             Changes::between(&manifest, &flow.states()).allowed(&self.job.config.drop_state)?;
@@ -226,8 +222,4 @@ impl Durability for ExactlyOnce {
             _ => first,
         }
     }
-}
-
-fn notes(recovered: &Recovered) -> Notes {
-    serde_json::from_slice(&recovered.notes).expect("as `recover` has written them")
 }

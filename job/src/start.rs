@@ -38,14 +38,13 @@ pub(crate) struct Started {
 }
 
 impl Started {
-    /// Where the graph goes on.
-    pub fn resume(&self) -> Resume {
+    /// Where the graph goes on. Asked once.
+    pub fn resume(&mut self) -> Resume {
         let snapshot = self.manifest.as_ref().map(|m| {
             let (epoch, watermark, parts) = (m.epoch, m.watermark, m.parts.clone());
             Standing { epoch, watermark, parts }
         });
-        let recorded = self.replay.recorded().iter().map(|r| r.binding.clone()).collect();
-        Resume { snapshot, recorded }
+        Resume { snapshot, recorded: self.replay.give_bindings() }
     }
 }
 

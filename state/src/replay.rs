@@ -129,6 +129,15 @@ impl Replay {
         &self.recorded
     }
 
+    /// Gives the bindings away: where they lie stays known, and their partitions are in memory once.
+    pub fn give_bindings(&mut self) -> Vec<Binding> {
+        let bindings = self.recorded.iter_mut().map(|recorded| {
+            let parts = std::mem::take(&mut recorded.binding.parts);
+            Binding { parts, ..recorded.binding.clone() }
+        });
+        bindings.collect()
+    }
+
     /// Their epochs: from the one after the snapshot to the last one bound, which is the snapshot's own
     /// where there is none.
     pub fn epochs(&self) -> RangeInclusive<Epoch> {

@@ -127,12 +127,12 @@ impl Durability for Watched {
         self.job.recover(job)
     }
 
-    fn begin(&self, flow: &Flow<'_>, found: &Recovered) -> Result<Box<dyn BindingLog>, BuildError> {
-        self.job.begin(flow, found)
+    fn begin(&self, flow: &Flow<'_>, notes: &[u8]) -> Result<Box<dyn BindingLog>, BuildError> {
+        self.job.begin(flow, notes)
     }
 
-    fn end(&self, flow: &Flow<'_>, found: &Recovered) -> Result<(), BuildError> {
-        self.job.end(flow, found)?;
+    fn end(&self, flow: &Flow<'_>) -> Result<(), BuildError> {
+        self.job.end(flow)?;
         let mut builder = OperatorBuilder::new("heart".to_string(), flow.scope());
         let mut bounds = builder.new_input(flow.bound(), Pipeline);
         let mut parts = builder.new_input(flow.snapshots().parts, Pipeline);

@@ -204,23 +204,19 @@ impl Durability for Files {
         self.memory.recover(job)
     }
 
-    fn begin(
-        &self,
-        flow: &Flow<'_>,
-        recovered: &Recovered,
-    ) -> Result<Box<dyn BindingLog>, BuildError> {
+    fn begin(&self, flow: &Flow<'_>, notes: &[u8]) -> Result<Box<dyn BindingLog>, BuildError> {
         let folders = Folders::held("killed", self.generation, self.counted);
         flow.local(|| Ok::<_, BuildError>(folders))?;
-        self.memory.begin(flow, recovered)
+        self.memory.begin(flow, notes)
     }
 
-    fn end(&self, flow: &Flow<'_>, recovered: &Recovered) -> Result<(), BuildError> {
+    fn end(&self, flow: &Flow<'_>) -> Result<(), BuildError> {
         let folders = flow.found::<Folders>().expect("just put there");
         let settling = folders.settling().expect("it takes snapshots");
         if flow.worker().0 == 0 {
             settling.begin().expect("it goes on");
             *self.settling.lock().unwrap() = Some(settling);
         }
-        self.memory.end(flow, recovered)
+        self.memory.end(flow)
     }
 }

@@ -233,12 +233,12 @@ impl Durability for AwayAtTheStart {
     fn begin(
         &self,
         _: &Flow<'_>,
-        _: &tideflow_core::Recovered,
+        _: &[u8],
     ) -> Result<Box<dyn tideflow_core::BindingLog>, BuildError> {
         Ok(Box::new(RecentBindings::new(100)))
     }
 
-    fn end(&self, flow: &Flow<'_>, _: &tideflow_core::Recovered) -> Result<(), BuildError> {
+    fn end(&self, flow: &Flow<'_>) -> Result<(), BuildError> {
         if flow.worker().0 == 0 {
             let run = |name: &str| self.here.join(".pending").join(format!("run-{:020}-{name}", 1));
             let deadline = Instant::now() + DEADLINE;

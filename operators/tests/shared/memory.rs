@@ -72,12 +72,8 @@ impl Durability for Memory {
         Ok(Recovered { resume: self.resume.clone(), notes: b"heard by all".to_vec() })
     }
 
-    fn begin(
-        &self,
-        flow: &Flow<'_>,
-        recovered: &Recovered,
-    ) -> Result<Box<dyn BindingLog>, BuildError> {
-        assert_eq!(recovered.notes, b"heard by all");
+    fn begin(&self, flow: &Flow<'_>, notes: &[u8]) -> Result<Box<dyn BindingLog>, BuildError> {
+        assert_eq!(notes, b"heard by all");
         let states = self.states.clone();
         flow.local(|| {
             Ok::<_, BuildError>(RestoreFrom(Rc::new(move |operator, own| {
@@ -90,14 +86,14 @@ impl Durability for Memory {
                 Ok(of.map(restored).collect::<Vec<Restored>>())
             })))
         })?;
-        let log = RecentBindings::new(usize::MAX).after(recovered.resume.last());
+        let log = RecentBindings::new(usize::MAX).after(flow.resume().last());
         if flow.worker().0 == 0 {
             self.left.lock().unwrap().log = Some(log.clone());
         }
         Ok(Box::new(log))
     }
 
-    fn end(&self, flow: &Flow<'_>, _: &Recovered) -> Result<(), BuildError> {
+    fn end(&self, flow: &Flow<'_>) -> Result<(), BuildError> {
         let snapshots = flow.snapshots();
         let (parts, standings) = (self.left.clone(), self.left.clone());
         snapshots.parts.inspect(move |part| {
