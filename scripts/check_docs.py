@@ -82,8 +82,31 @@ def crash_points():
             yield f"docs/exactly-once.md: `{name}` is missing"
 
 
+def messages():
+    """What programs say, as the document quotes it with `…` for what differs, is in the sources."""
+    crates = (p for p in ROOT.glob("*/src/**/*.rs") if p.relative_to(ROOT).parts[0] not in BUILT)
+    # Texts over several lines are one, and names stand in backticks of their own.
+    source = re.sub(r"\\\n\s*", "", "".join(p.read_text() for p in crates)).replace("`", "")
+    document = (ROOT / "docs/exactly-once.md").read_text()
+    document = re.sub(r"```.*?```", "", document, flags=re.DOTALL)
+    differs = r"…|\bNAME[.\w]*|\b\d+\b|\bwindows\b|\w+/"
+    for quoted in (span for span in re.findall(r"`([^`]+)`", document) if "…" in span):
+        parts = re.split(differs, re.sub(r"\s+", " ", quoted))
+        for part in (part.strip(" ;:,.") for part in parts):
+            if len(part) >= 18 and " " in part and part not in source:
+                yield f"docs/exactly-once.md: `{quoted}`: no program says `{part}`"
+
+
 def main():
-    problems = [*schemas(), *graph(), *links(), *paths(), *metrics(), *crash_points()]
+    problems = [
+        *schemas(),
+        *graph(),
+        *links(),
+        *paths(),
+        *metrics(),
+        *crash_points(),
+        *messages(),
+    ]
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0

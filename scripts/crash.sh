@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Kills jobs of both graphs again and again, at random moments and at the steps of their protocol, on
 # layouts that change with every start; then compares all that `device_health` has published with what a
-# run left alone did, and what the changelogs of `fleet_view` hold with what is recomputed.
+# run left alone did, and what the changelogs of `fleet_view` say with what is recomputed. Then stalls a
+# sink for a minute under full load, and watches memory.
 #
 #   scripts/crash.sh [KILLS]
 #
@@ -11,7 +12,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 kills=${1:-200}
-test=crash::random::crash_a_job_killed_at_random_publishes_every_result_once
+tests=(
+    crash::random::crash_a_job_killed_at_random_publishes_every_result_once
+    crash::stalled::fault_a_sink_that_stalls_under_full_load_costs_bounded_memory_and_no_result
+)
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/tideflow-crash.XXXXXX")
 finish() {
@@ -28,7 +32,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 line=$(scripts/kafka.sh start --dir "$work/kafka" --while $$ --remove)
-export TIDEFLOW_TEST_BROKERS=${line#BROKERS=} KILLS=$kills
+export TIDEFLOW_TEST_BROKERS=${line#BROKERS=} KILLS=$kills STALL_S=60
 echo "$kills kills; recovery is from the start of the processes to their first committed results"
-cargo test --locked --package tideflow-dataflows --all-features --test end_to_end -- \
-    --exact "$test" --nocapture | tee "$work/log" | grep --line-buffered -v '^{'
+cargo test --locked --workspace --all-features --test end_to_end -- \
+    --exact "${tests[@]}" --nocapture --test-threads 1 | tee "$work/log" | grep --line-buffered -v '^{'

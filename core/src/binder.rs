@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
@@ -19,7 +18,7 @@ use timely::dataflow::{Scope, StreamVec};
 
 use crate::binding::global_watermark;
 use crate::operator::OperatorName;
-use crate::pace::{Pace, Tick, Word};
+use crate::pace::{Pace, RETRY, Tick, Word};
 use crate::{
     Binding, BindingLog, Bound, Ending, Epoch, EventTime, Job, Metrics, Part, PartState, Resume,
     Standing,
@@ -95,8 +94,9 @@ impl<'s> Binder<'s> {
         }));
         let mut state = Open {
             watermark: resume.watermark(),
-            snapshot_every,
-            last_snapshot: resume.last(),
+            // A start that is killed before its first snapshot must not leave more and more to replay.
+            snapshot_every: snapshot_every.min(job.epochs.replay_max),
+            last_snapshot: resume.state_of(),
             pace,
             published,
             metrics: job.metrics.clone(),
@@ -144,8 +144,6 @@ impl<'s> Binder<'s> {
 /// Epochs that are announced anew ahead of those that are published. Each one that is under way costs every
 /// operator some memory.
 const TOLD_AHEAD: usize = 64;
-/// How soon it is looked again whether they are.
-const RETRY: Duration = Duration::from_millis(1);
 
 /// What was recorded before, so much of it announced.
 struct Recorded {

@@ -21,6 +21,7 @@ pub enum PartState {
 
 /// One partition's share of an epoch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Part {
     /// The source's name.
     pub source: String,
@@ -48,8 +49,10 @@ pub enum Ending {
     Drain,
 }
 
-/// An epoch's binding. Replaying it gives the same records, the same watermark, the same results.
+/// An epoch's binding. Replaying it gives the same records, the same watermark, the same results: a program
+/// that does not know a field of it could not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Binding {
     /// The epoch.
     pub epoch: Epoch,

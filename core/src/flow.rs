@@ -29,7 +29,7 @@ pub struct EpochSettings {
     /// Bytes that a worker reads into one epoch before it asks for an early cut.
     pub bytes_max: usize,
     /// Epochs since the last snapshot that counts, beyond which no new one is begun while the next snapshot
-    /// is under way: a start replays no more, and holds no more bindings.
+    /// is under way: a start replays no more, and holds no more bindings. At least 1.
     pub replay_max: u64,
 }
 

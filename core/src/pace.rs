@@ -97,7 +97,7 @@ impl Pace {
     }
 
     /// Whether a start may have to replay this epoch with all that no snapshot that counts has. Where none is
-    /// under way one begins with the next epoch that is cut.
+    /// under way one begins with the next epoch that is cut: each start has one such.
     fn may_be_replayed(&self, epoch: Epoch, replay_max: u64) -> bool {
         let may = epoch - self.counts() <= replay_max || !self.snapshot_under_way();
         if !may && !self.waits.replace(true) {
@@ -190,5 +190,5 @@ pub(crate) fn clock<'s>(
     ticks.broadcast()
 }
 
-/// How soon the clock looks again while too many epochs are in flight.
-const RETRY: Duration = Duration::from_millis(1);
+/// How soon those look again who wait until epochs are published.
+pub(crate) const RETRY: Duration = Duration::from_millis(1);

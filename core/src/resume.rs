@@ -1,6 +1,7 @@
 //! Where a job goes on: the last snapshot, and the epochs recorded since, which are replayed.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,8 +26,8 @@ pub struct Standing {
 pub struct Resume {
     /// The snapshot's place; none: state is empty, and the first epoch is 1.
     pub snapshot: Option<Standing>,
-    /// What was recorded since, in order, without a gap.
-    pub recorded: Vec<Binding>,
+    /// What was recorded since, in order, without a gap; all workers of a process share it.
+    pub recorded: Arc<[Binding]>,
 }
 
 impl Resume {
@@ -73,7 +74,7 @@ impl Resume {
                 ResumePart { from: part.next, watermark: part.watermark, cuts: Cuts::default() };
             found.insert(part.partition, resumed);
         }
-        for binding in &self.recorded {
+        for binding in self.recorded.iter() {
             for part in binding.parts.iter().filter(of_source) {
                 let part_of = found.entry(part.partition).or_insert_with(|| ResumePart {
                     from: part.from.unwrap_or(part.next),
@@ -111,7 +112,7 @@ pub struct ResumePart {
 ///     let (parts, watermark, ending) = (vec![part(next)], EventTime(0), Ending::No);
 ///     Binding { epoch, parts, watermark, wall_ms: 0, ending }
 /// };
-/// let resume = Resume { snapshot: None, recorded: vec![binding(1, 2), binding(2, 2), binding(3, 5)] };
+/// let resume = Resume { snapshot: None, recorded: [binding(1, 2), binding(2, 2), binding(3, 5)].into() };
 /// let mut cuts = resume.partitions("s")[&0].cuts.clone();
 /// assert_eq!((cuts.reached(3), cuts.epoch_of(1)), (0, Some(1)));
 /// cuts.read_to(2);

@@ -102,7 +102,7 @@ impl<'s, D: ExchangeData + Clone> Stream<'s, D> {
     /// group reach the same worker: that of its number, modulo the number of workers.
     ///
     /// State: that of `logic`, and the records of epochs that are not its turn yet: at most
-    /// [`crate::EpochSettings::inflight_max`] of them.
+    /// [`crate::EpochSettings::inflight_max`] of them, and twice as many in a replay.
     ///
     /// # Errors
     /// When the name is taken, or state from before cannot be read.

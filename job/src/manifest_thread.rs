@@ -41,8 +41,8 @@ impl ManifestThread {
         failure: Failure,
         wake: impl Fn() + Send + 'static,
     ) -> Self {
-        // One snapshot is under way at a time: behind it there is the cleaning up of those before, a few
-        // hundred bytes each, for as long as the brokers do not answer.
+        // Two at most: one snapshot is under way at a time, and its manifest waits for the cleaning up behind
+        // the one before it.
         let (work, todo) = channel();
         let (is_done, done) = channel();
         name.spawn(move || {
@@ -75,7 +75,8 @@ impl ManifestThread {
         self.done.try_recv().is_ok()
     }
 
-    /// Deletes what neither `kept` nor the manifest that counted before it needs. Nobody waits for it.
+    /// Deletes what neither `kept` nor the manifest that counted before it needs. Nobody waits for it but the
+    /// next manifest.
     pub fn clean_up(&self, kept: Manifest, before: Manifest, places: &BindingPlaces) {
         let (kept, before, places) = (Box::new(kept), Box::new(before), places.clone());
         self.give(Work::CleanUp { kept, before, places });

@@ -44,7 +44,7 @@ impl Started {
             let (epoch, watermark, parts) = (m.epoch, m.watermark, m.parts.clone());
             Standing { epoch, watermark, parts }
         });
-        Resume { snapshot, recorded: self.replay.give_bindings() }
+        Resume { snapshot, recorded: self.replay.give_bindings().into() }
     }
 }
 

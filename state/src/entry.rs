@@ -128,6 +128,10 @@ mod tests {
             (r#"{"v":2,"era":3}"#, "found version 2"),
             (r#"{"v":1,"generation":3}"#, "found neither a marker nor a binding"),
             (r#"{"v":1,"generation":3,"marker":true,"more":1}"#, "unknown field `more`"),
+            (
+                r#"{"v":1,"generation":3,"binding":{"epoch":1,"models":{}}}"#,
+                "unknown field `models`",
+            ),
             (r#"{"generation":3,"marker":true}"#, "missing field `v`"),
             ("", "EOF"),
         ] {

@@ -14,7 +14,7 @@ use timely::scheduling::Activator;
 use super::{Batch, Source, SourceSpec, SourceStart, Sourced};
 use crate::flow::{Flow, Mode, Stream};
 use crate::operator::{OperatorName, abandon};
-use crate::pace::{Tick, Word};
+use crate::pace::{RETRY, Tick, Word};
 use crate::{Bound, BuildError, Ending, Epoch, Job, Part, Rejected};
 
 impl<'s> Flow<'s> {
@@ -190,12 +190,18 @@ impl<S: Source> Reader<S> {
         open.is_some_and(|open| *open.words.time() <= self.replay_to || self.ends_there)
     }
 
-    /// Yields records again, in the epochs that were recorded of them.
+    /// Yields records again, in the epochs that were recorded of them: no more of these are under way than of
+    /// new ones.
     fn replay(&mut self) {
         self.pass_stop_on();
         for _ in 0..BATCHES_A_TURN {
             if self.replay_done() {
                 break;
+            }
+            let published = self.reached().saturating_sub(self.job.epochs.inflight_max);
+            if self.published.less_than(&published) {
+                self.activator.activate_after(RETRY);
+                return;
             }
             let Some(source) = self.source.as_mut() else { return };
             let more = source.poll(&mut self.batch);
@@ -209,14 +215,19 @@ impl<S: Source> Reader<S> {
 
     /// Lets go of the epochs of which all is yielded; true when that is all of them.
     fn replay_done(&mut self) -> bool {
-        let (Some(source), Some(open)) = (&self.source, self.open.as_mut()) else { return true };
-        let reached = source.replayed().min(self.replay_to);
+        let reached = self.reached();
+        let Some(open) = self.open.as_mut() else { return true };
         open.downgrade(reached + 1);
         let done = reached == self.replay_to;
         if done && self.ends_there {
             self.end();
         }
         done
+    }
+
+    /// The last epoch of those to be replayed of which all is yielded.
+    fn reached(&self) -> Epoch {
+        self.source.as_ref().map_or(self.replay_to, |source| source.replayed().min(self.replay_to))
     }
 
     fn send_replayed(&mut self) {

@@ -1,12 +1,16 @@
 //! `fleet_view`: its topics, and what it refuses.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tideflow::core::kafka::testing::{TestBroker, unique_name};
 use tideflow::core::kafka::{KafkaConfig, NewTopic, create_topics};
 
+use crate::crash::start::Killed;
+use crate::crash::view::View;
 use crate::program::{of, run};
+use crate::python::python;
+use crate::topics::{dump, read};
 
 /// Topics that keep of each key what was said last, and for a day what was said before.
 const COMPACTED: &[(&str, &str)] =
@@ -59,6 +63,28 @@ impl Fleet {
         }
         command
     }
+}
+
+#[test]
+fn oracle_changelogs_say_after_every_cut_what_is_recomputed_in_records_as_their_schemas_say() {
+    let view = View::shared();
+    view.start((1, 2)).end_well();
+    view.check();
+    let folder = tempfile::tempdir().expect("a folder for a while");
+    let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
+    let mut files = Vec::new();
+    for (name, topic) in [("sites", &view.fleet.sites), ("regions", &view.fleet.regions)] {
+        let mut records = read(&view.fleet.kafka, topic);
+        let all = records.len();
+        records.retain(|record| record.value.is_some());
+        println!("{name}: {all} records, {} of them tombstones", all - records.len());
+        assert!(name == "regions" || records.len() < all, "the site of one device has gone");
+        let path = folder.path().join(name);
+        dump(&path, &records);
+        files.extend([schemas.join(format!("{name}.json")), path]);
+    }
+    let files: Vec<_> = files.iter().map(PathBuf::as_path).collect();
+    println!("{}", python("conform.py", &files));
 }
 
 #[test]

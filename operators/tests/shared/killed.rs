@@ -27,7 +27,7 @@ impl Killed {
         let state_of = standing.as_ref().map_or(0, |s| s.epoch);
         let rest = &bindings[state_of as usize..];
         let recorded = rest[..(left * (rest.len() + 1) as f64) as usize].to_vec();
-        let resume = Resume { snapshot: standing, recorded };
+        let resume = Resume { snapshot: standing, recorded: recorded.into() };
         bindings.truncate(resume.last() as usize);
         Killed { resume, states, recorded: bindings }
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::job::Job;
 use super::start::Killed;
+use crate::program::Metrics;
 use crate::python::program;
 use crate::topics::DEADLINE;
 
@@ -51,6 +52,13 @@ impl Bucket {
         Ok(answer.starts_with("HTTP/1.1 200"))
     }
 
+    /// Has it answer nobody, or go on.
+    fn signal(&self, name: &str) {
+        let id = self.server.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -s {name} {id}");
+    }
+
     fn environment(&self) -> [(&'static str, String); 5] {
         [
             ("AWS_ENDPOINT", format!("http://{}", self.address)),
@@ -87,7 +95,16 @@ fn crash_a_job_with_its_state_in_a_bucket_goes_on_from_there_and_publishes_every
         run.signal("KILL");
         run.end_badly();
     }
-    job.start((1, 2)).end_well();
+    // It answers nobody for a while: what is published does not wait for it.
+    let run = job.start((1, 2));
+    run.must_publish();
+    bucket.signal("STOP");
+    let process = &run.processes()[0];
+    let published = |m: &Metrics| m.sum("tideflow_sink_records_total", &[]);
+    let before = published(&process.metrics());
+    process.wait_until("more published", |m| published(m) > before + 1_000.0);
+    bucket.signal("CONT");
+    run.end_well();
     job.check();
     let ended = job.asks(&["verify"]);
     ended.with_code(0);

@@ -89,25 +89,18 @@ fn over(topics: &Topics, flags: &[&str]) -> Command {
 pub struct Job<'a> {
     pub left_alone: &'a LeftAlone,
     pub topics: Topics,
-    /// A program that its processes are started by, with its arguments.
-    pub by: &'static [&'static str],
 }
 
 impl<'a> Job<'a> {
     /// Over readings of which it is known what they come to.
     pub fn over(broker: &TestBroker, left_alone: &'a LeftAlone) -> Job<'a> {
         let topics = Topics::reading(broker, &left_alone.topics.readings, OUTPUTS);
-        Job { left_alone, topics, by: &[] }
+        Job { left_alone, topics }
     }
 
     /// Over the readings of [`LeftAlone::shared`].
     pub fn shared() -> Job<'static> {
         Job::over(TestBroker::shared(), LeftAlone::shared())
-    }
-
-    /// What the store has of it.
-    pub fn store(&self) -> PathBuf {
-        Path::new(&self.topics.state).join(&self.topics.windows)
     }
 
     /// What it should have published in all, topic by topic.
@@ -120,17 +113,22 @@ impl<'a> Job<'a> {
         let mut command = device_health("state", &self.topics, &model("health"));
         run(command.arg("--job.shards=2").args(what))
     }
-
-    /// The name of the newest manifest that the store has.
-    pub fn newest_manifest(&self) -> Option<String> {
-        newest_manifest(&self.store())
-    }
 }
 
 impl Killed for Job<'_> {
-    fn start_with(&self, layout: Layout, more: &[&str], crash: Option<(usize, &str)>) -> Start {
+    fn start_by(
+        &self,
+        by: &[&str],
+        layout: Layout,
+        more: &[&str],
+        crash: Option<(usize, &str)>,
+    ) -> Start {
         let flags = [&SMALL[..], more].concat();
-        Start::of(|| over(&self.topics, &flags), layout, crash, self.by)
+        Start::of(|| over(&self.topics, &flags), layout, crash, by)
+    }
+
+    fn store(&self) -> PathBuf {
+        Path::new(&self.topics.state).join(&self.topics.windows)
     }
 
     /// What is not as that of the run left alone.
@@ -141,14 +139,6 @@ impl Killed for Job<'_> {
         }
         all
     }
-}
-
-/// The name of the newest manifest in a store.
-pub fn newest_manifest(store: &Path) -> Option<String> {
-    let names = std::fs::read_dir(store.join("manifest")).ok()?;
-    let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    // One that is being written has a `#` in its name.
-    names.filter(|name| name.bytes().all(|b| b.is_ascii_digit() || b == b'-')).max()
 }
 
 #[test]

@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tideflow::core::kafka::testing::TestBroker;
 
-use super::job::newest_manifest;
-use super::start::SMALL;
+use super::start::{SMALL, newest_manifest};
 use crate::batch::content;
 use crate::fleet::{START, at};
 use crate::program::{Running, device_health, run};

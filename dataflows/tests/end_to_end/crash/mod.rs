@@ -21,5 +21,5 @@ mod random;
 mod stalled;
 pub mod start;
 mod store;
-mod view;
+pub mod view;
 mod zombies;

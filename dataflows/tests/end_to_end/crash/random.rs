@@ -61,9 +61,11 @@ impl Campaign {
                 kill(&run, numbers);
             }
             // Whoever is left ends by itself.
-            if run.end_however() {
+            let codes = run.end_however();
+            if codes.iter().all(|code| *code == 0) {
                 break;
             }
+            assert!(codes.contains(&-9), "nobody was killed: {codes:?}");
             self.kills += 1;
             killed = true;
             let place = crash.map_or(String::new(), |(n, at)| format!(" at `{at}` in process {n}"));

@@ -1,5 +1,6 @@
 //! A job that is started over and over: its processes, watched and killed.
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -26,11 +27,31 @@ pub const SMALL: [&str; 4] = [
 
 /// A job that is killed, of whichever graph.
 pub trait Killed {
-    /// Starts it with some more flags and, in one of the processes, a point `NAME:N` to crash at.
-    fn start_with(&self, layout: Layout, more: &[&str], crash: Option<(usize, &str)>) -> Start;
+    /// Starts it by a program, with its arguments, that starts another; with some more flags; and, in one of the
+    /// processes, a point `NAME:N` to crash at.
+    fn start_by(
+        &self,
+        by: &[&str],
+        layout: Layout,
+        more: &[&str],
+        crash: Option<(usize, &str)>,
+    ) -> Start;
+
+    /// What the store has of it.
+    fn store(&self) -> PathBuf;
 
     /// What of its output is not as it should be, once it has come to its end.
     fn difference(&self) -> Difference;
+
+    /// The name of the newest manifest that the store has.
+    fn newest_manifest(&self) -> Option<String> {
+        newest_manifest(&self.store())
+    }
+
+    /// Starts it with some more flags and, in one of the processes, a point `NAME:N` to crash at.
+    fn start_with(&self, layout: Layout, more: &[&str], crash: Option<(usize, &str)>) -> Start {
+        self.start_by(&[], layout, more, crash)
+    }
 
     /// Starts it.
     fn start(&self, layout: Layout) -> Start {
@@ -42,6 +63,14 @@ pub trait Killed {
         let difference = self.difference();
         assert!(difference.is_none(), "{difference:?}");
     }
+}
+
+/// The name of the newest manifest in a store.
+pub fn newest_manifest(store: &Path) -> Option<String> {
+    let names = std::fs::read_dir(store.join("manifest")).ok()?;
+    let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    // One that is being written has a `#` in its name.
+    names.filter(|name| name.bytes().all(|b| b.is_ascii_digit() || b == b'-')).max()
 }
 
 /// The command, as an argument of another program.
@@ -169,9 +198,14 @@ impl Start {
         self.end().iter().for_each(|ended| ended.with_code(0));
     }
 
-    /// Waits until all have ended; whether all did so well.
-    pub fn end_however(self) -> bool {
-        self.end().iter().all(|ended| ended.code == 0)
+    /// Waits until all have ended: their codes. One that has not ended well was killed, or says that something
+    /// it needs is gone.
+    pub fn end_however(self) -> Vec<i32> {
+        let ended = self.end();
+        for Ended { code, err, .. } in &ended {
+            assert!([0, 1, 3, -9].contains(code), "code {code}: {err}");
+        }
+        ended.iter().map(|ended| ended.code).collect()
     }
 
     /// Waits until all have ended, none of them well: what they said.

@@ -1,38 +1,59 @@
 //! A state store that is away for a while.
 
+use std::process::Command;
 use std::time::Duration;
 
 use super::job::Job;
-use super::start::Killed;
+use super::start::{Killed, Layout};
+use super::view::View;
 use crate::program::Metrics;
 
 /// Files of more than these bytes cannot be written, as on a disk that is nearly full.
-const FULL: &[&str] = &["env", "--ignore-signal=XFSZ", "prlimit", "--fsize=4096"];
+const FULL: &[&str] = &["env", "--ignore-signal=XFSZ", "prlimit", "--fsize=4096:unlimited"];
+/// None can be written that has any.
+const FULL_NOW: &[&str] = &["env", "--ignore-signal=XFSZ", "prlimit", "--fsize=0"];
 /// Epochs since the last snapshot that say that none are taken, where one is due every three.
 const FAR: f64 = 60.0;
 
-#[test]
-fn fault_a_job_whose_disk_is_full_goes_on_publishing_and_takes_snapshots_again_when_there_is_room()
-{
-    let job = Job { by: FULL, ..Job::shared() };
-    let run = job.start_with((1, 2), &["--job.snapshot_every=3"], None);
+/// Fills its disk before it has taken a snapshot, and makes room when it has gone on without one.
+fn goes_on_while_its_disk_is_full(job: &dyn Killed, layout: Layout) {
+    let run = job.start_by(FULL, layout, &["--job.snapshot_every=3"], None);
     run.wait_until("a failed try", || run.said("writing state did not work, and is tried again"));
     run.must_publish();
     assert_eq!(job.newest_manifest(), None);
+    for process in run.processes() {
+        let process = process.id().to_string();
+        let room = Command::new("prlimit").args(["--pid", &process, "--fsize=unlimited"]).status();
+        assert!(room.is_ok_and(|status| status.success()), "it runs, and the limit is a soft one");
+    }
+    run.wait_until("a snapshot", || job.newest_manifest().is_some());
     run.signal("KILL");
     run.end_badly();
-    let job = Job { by: &[], ..job };
-    let run = job.start((2, 1));
-    run.wait_until("a snapshot", || job.newest_manifest().is_some());
-    run.end_well();
+    job.start((2, 1)).end_well();
     job.check();
 }
 
 #[test]
-fn fault_a_job_whose_store_is_away_goes_on_publishing_and_takes_snapshots_again_when_it_is_back() {
+fn fault_a_job_whose_disk_is_full_goes_on_publishing_and_takes_snapshots_again_when_there_is_room()
+{
+    goes_on_while_its_disk_is_full(&Job::shared(), (1, 2));
+    goes_on_while_its_disk_is_full(&View::shared(), (2, 1));
+}
+
+#[test]
+fn fault_a_start_on_a_full_disk_is_refused_and_leaves_nothing_wrong() {
     let job = Job::shared();
+    let ended = job.start_by(FULL_NOW, (1, 1), &[], None).end();
+    let words = "File too large";
+    assert!(ended[0].code == 3 && ended[0].err.contains(words), "{ended:?}");
+    job.start((1, 2)).end_well();
+    job.check();
+}
+
+/// Takes its store away while it runs, and has it back when it has gone on without it.
+fn goes_on_while_its_store_is_away(job: &dyn Killed, layout: Layout) {
     let away = job.store().with_extension("away");
-    let run = job.start_with((1, 2), &["--job.snapshot_every=3"], None);
+    let run = job.start_with(layout, &["--job.snapshot_every=3"], None);
     run.wait_until("a snapshot", || job.newest_manifest().is_some());
     std::fs::rename(job.store(), &away).expect("the folder is ours");
     run.wait_until("a failed try", || run.said("did not work, and is tried again"));
@@ -54,6 +75,12 @@ fn fault_a_job_whose_store_is_away_goes_on_publishing_and_takes_snapshots_again_
     assert!(!away.exists(), "nor may an empty one be made in its place");
     job.start((2, 1)).end_well();
     job.check();
+}
+
+#[test]
+fn fault_a_job_whose_store_is_away_goes_on_publishing_and_takes_snapshots_again_when_it_is_back() {
+    goes_on_while_its_store_is_away(&Job::shared(), (2, 1));
+    goes_on_while_its_store_is_away(&View::shared(), (1, 2));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! `fleet_view` as a job that is killed, and what its changelogs must hold, recomputed here.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use tideflow::core::kafka::testing::TestBroker;
 
 use super::check::Difference;
+use super::cuts::{Cut, Follower};
 use super::start::{Killed, Layout, SMALL, Start};
 use crate::fleet::{Numbers, START, name, reading};
 use crate::fleet_view::Fleet;
@@ -17,6 +19,8 @@ use crate::topics::{Input, STATE, Sent, read, send};
 const DEVICES: u64 = 400;
 /// Readings; entries of the registry are a third of that.
 const READINGS: u64 = 600_000;
+/// So that bindings are read before the job removes them.
+const SNAPSHOT_EVERY: &str = "--job.snapshot_every=60";
 /// Why entries of the registry are rejected, in order.
 const REJECTED: [&str; 3] = ["bad_key", "bad_key", "malformed"];
 
@@ -178,49 +182,135 @@ pub fn held(changelog: &[Sent], field: &str) -> (Held, usize) {
     (held, repeated)
 }
 
+/// What was said of each group, one after the other; a tombstone is null.
+type Changes = BTreeMap<String, Vec<Value>>;
+
+fn published(changelog: &[Sent]) -> Changes {
+    let mut changes = Changes::new();
+    for sent in changelog {
+        let key = String::from_utf8(sent.key.clone().expect("a group")).expect("text");
+        let value = sent.value.as_ref().map(|_| sent.json()).unwrap_or_default();
+        changes.entry(key).or_default().push(value);
+    }
+    changes
+}
+
+/// How what was said differs: by what was said how often, and then by its order.
+fn between(found: &Changes, expected: &Changes) -> Difference {
+    let all = |changes: &Changes| {
+        let sent = |(key, value): (&String, &Value)| Sent {
+            key: Some(key.clone().into_bytes()),
+            value: Some(value.to_string().into_bytes()),
+            ..Sent::default()
+        };
+        let each = changes.iter().flat_map(|(key, values)| values.iter().map(move |v| (key, v)));
+        let mut all: Vec<_> = each.map(sent).collect();
+        all.sort();
+        all
+    };
+    let difference = Difference::between(&all(found), &all(expected));
+    match difference.is_none() && found != expected {
+        true => Difference { wrong: 1, ..difference },
+        false => difference,
+    }
+}
+
+/// What is said by the records of each partition, at their offsets.
+type Partitions<T> = [Vec<Option<T>>; Fleet::PARTITIONS];
+
+/// Sends records, and keeps what they say.
+fn sent<T>(fleet: &Fleet, topic: &str, all: impl Iterator<Item = Said<T>>) -> Partitions<T> {
+    let mut partitions = [const { Vec::new() }; Fleet::PARTITIONS];
+    let inputs = all.map(|Said { input, what }| -> Input {
+        partitions[input.partition as usize].push(what);
+        input
+    });
+    send(&fleet.kafka, topic, inputs);
+    partitions
+}
+
 /// A fleet that was sent, and what comes of it.
 pub struct Inputs {
     registry: String,
     readings: String,
-    expected: [Held; 2],
+    entries: Partitions<Entry>,
+    measured: Partitions<Measured>,
+    /// In the end.
+    held: [Held; 2],
 }
 
 impl Inputs {
-    /// On the broker of all tests.
-    fn shared() -> &'static Inputs {
-        static SHARED: LazyLock<Inputs> = LazyLock::new(|| {
-            let fleet = Fleet::new(TestBroker::shared());
-            let mut standing = Standing::default();
-            let entries = entries(17).into_iter().map(|said| {
-                said.what.iter().for_each(|entry| standing.entry(entry));
-                said.input
-            });
-            send(&fleet.kafka, &fleet.registry, entries);
-            let readings = readings(18).map(|said| {
-                said.what.iter().for_each(|reading| standing.reading(reading));
-                said.input
-            });
-            send(&fleet.kafka, &fleet.readings, readings);
-            let expected = standing.held();
-            assert_eq!(expected.each_ref().map(BTreeMap::len), [12, 4]);
-            Inputs { registry: fleet.registry, readings: fleet.readings, expected }
-        });
-        &SHARED
+    /// Sent to this broker.
+    pub fn to(broker: &TestBroker) -> Inputs {
+        let fleet = Fleet::new(broker);
+        let entries = sent(&fleet, &fleet.registry, entries(17).into_iter());
+        let measured = sent(&fleet, &fleet.readings, readings(18));
+        let mut standing = Standing::default();
+        entries.iter().flatten().flatten().for_each(|entry| standing.entry(entry));
+        measured.iter().flatten().flatten().for_each(|reading| standing.reading(reading));
+        let held = standing.held();
+        assert_eq!(held.each_ref().map(BTreeMap::len), [12, 4]);
+        let Fleet { registry, readings, .. } = fleet;
+        Inputs { registry, readings, entries, measured, held }
+    }
+
+    /// What must be said of sites and of regions: that which holds after a cut, where it is not what held
+    /// before it.
+    fn said_after(&self, cuts: &[Vec<Cut>]) -> [Changes; 2] {
+        let (mut standing, mut changes) = (Standing::default(), [const { Changes::new() }; 2]);
+        let (mut held, mut at) = ([const { Held::new() }; 2], BTreeMap::new());
+        for cut in cuts {
+            for (source, partition, next) in cut {
+                let from = at.insert((source, partition), *next).unwrap_or(0);
+                if source == "registry" {
+                    let said = self.entries[*partition][from..*next].iter().flatten();
+                    said.for_each(|entry| standing.entry(entry));
+                } else {
+                    let said = self.measured[*partition][from..*next].iter().flatten();
+                    said.for_each(|reading| standing.reading(reading));
+                }
+            }
+            let after = standing.held();
+            for ((before, after), changes) in held.iter().zip(&after).zip(&mut changes) {
+                let new = after.keys().filter(|key| !before.contains_key(*key));
+                for key in before.keys().chain(new) {
+                    if before.get(key) != after.get(key) {
+                        let value = after.get(key).cloned().unwrap_or_default();
+                        changes.entry(key.clone()).or_default().push(value);
+                    }
+                }
+            }
+            held = after;
+        }
+        assert!(held == self.held, "the last cut is not at the end");
+        changes
     }
 }
 
 /// A job over a fleet of which it is known what it comes to.
-pub struct View {
-    inputs: &'static Inputs,
+pub struct View<'a> {
+    inputs: &'a Inputs,
     pub fleet: Fleet,
+    follower: Cell<Option<Follower>>,
 }
 
-impl View {
-    pub fn shared() -> View {
-        let inputs = Inputs::shared();
-        let fleet = Fleet::reading(TestBroker::shared(), &inputs.registry, &inputs.readings);
-        View { inputs, fleet }
+impl<'a> View<'a> {
+    pub fn over(broker: &TestBroker, inputs: &'a Inputs) -> View<'a> {
+        let fleet = Fleet::reading(broker, &inputs.registry, &inputs.readings);
+        let follower = Cell::new(Some(Follower::of(&fleet.kafka, &fleet.sites)));
+        View { inputs, fleet, follower }
     }
+
+    /// On the broker of all tests.
+    pub fn shared() -> View<'static> {
+        static SHARED: LazyLock<Inputs> = LazyLock::new(|| Inputs::to(TestBroker::shared()));
+        View::over(TestBroker::shared(), &SHARED)
+    }
+}
+
+/// Where jobs of views keep their state: made by the first start.
+fn state() -> PathBuf {
+    Path::new(&*STATE).join("of views")
 }
 
 /// `fleet_view` over all that is there, to its end.
@@ -230,8 +320,7 @@ pub fn over(fleet: &Fleet, flags: &[&str]) -> Command {
         "--registry.until=end",
         "--readings.until=end",
         &format!("--job.name={}", fleet.sites),
-        // Made by the first start.
-        &format!("--job.state={}", Path::new(&*STATE).join("of views").display()),
+        &format!("--job.state={}", state().display()),
     ]);
     command.args(flags);
     command
@@ -250,31 +339,46 @@ fn rejected(fleet: &Fleet) -> Vec<Sent> {
     reasons
 }
 
-impl Killed for View {
-    fn start_with(&self, layout: Layout, more: &[&str], crash: Option<(usize, &str)>) -> Start {
-        let flags = [&SMALL[..], more].concat();
-        Start::of(|| over(&self.fleet, &flags), layout, crash, &[])
+impl Killed for View<'_> {
+    fn start_by(
+        &self,
+        by: &[&str],
+        layout: Layout,
+        more: &[&str],
+        crash: Option<(usize, &str)>,
+    ) -> Start {
+        let flags = [&SMALL[..], &[SNAPSHOT_EVERY], more].concat();
+        Start::of(|| over(&self.fleet, &flags), layout, crash, by)
     }
 
-    /// How its cuts fall is its own: what differs are groups in the end, and records that say nothing new.
+    fn store(&self) -> PathBuf {
+        state().join(&self.fleet.sites)
+    }
+
+    /// Asked once. How its cuts fall is its own: after each, its changelogs say what has changed. Where its log
+    /// of bindings was not read in time they must hold in the end what they should, and repeat nothing.
     fn difference(&self) -> Difference {
-        let mut all = Difference::default();
         let topics = [(&self.fleet.sites, "site"), (&self.fleet.regions, "region")];
-        for ((topic, field), expected) in topics.into_iter().zip(&self.inputs.expected) {
-            let changelog = read(&self.fleet.kafka, topic);
-            assert!(changelog.len() > 200, "{} records show nothing", changelog.len());
-            let (found, repeated) = held(&changelog, field);
-            all += Difference {
-                lost: expected.keys().filter(|key| !found.contains_key(*key)).count(),
-                duplicated: repeated,
-                wrong: found
-                    .iter()
-                    .filter(|(key, value)| expected.get(*key) != Some(value))
-                    .count(),
-                example: None,
-            };
+        let changelogs = topics.map(|(topic, _)| read(&self.fleet.kafka, topic));
+        assert!(changelogs.iter().all(|log| log.len() > 200), "too few records to show anything");
+        let mut all = Difference::between(&rejected(&self.fleet), &REJECTED.map(reason));
+        let cuts = self.follower.take().expect("asked once").cuts();
+        if let Some(cuts) = &cuts {
+            let expected = self.inputs.said_after(cuts);
+            changelogs.iter().zip(&expected).for_each(|(found, expected)| {
+                all += between(&published(found), expected);
+            });
+            return all;
         }
-        all += Difference::between(&rejected(&self.fleet), &REJECTED.map(reason));
+        println!("{}: not all bindings were read in time", self.fleet.sites);
+        for (((_, field), changelog), expected) in
+            topics.iter().zip(&changelogs).zip(&self.inputs.held)
+        {
+            let (found, duplicated) = held(changelog, field);
+            let lost = expected.keys().filter(|key| !found.contains_key(*key)).count();
+            let wrong = found.iter().filter(|(key, value)| expected.get(*key) != Some(value));
+            all += Difference { lost, duplicated, wrong: wrong.count(), example: None };
+        }
         all
     }
 }

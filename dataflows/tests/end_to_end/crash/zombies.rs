@@ -1,9 +1,14 @@
 //! Processes that were taken for dead, and are not.
 
+use tideflow::core::kafka::testing::TestBroker;
+
 use super::job::Job;
 use super::start::{Killed, Layout, Start};
 use super::view::View;
 use crate::fleet::Numbers;
+use crate::program::{Running, device_health};
+use crate::python::model;
+use crate::topics::Topics;
 
 /// How often a process is frozen while another takes its place.
 const ROUNDS: usize = 5;
@@ -72,9 +77,9 @@ fn crash_a_frozen_view_that_thaws_behind_its_successor_ends_and_publishes_nothin
     thaws_behind_its_successor(&View::shared());
 }
 
-#[test]
-fn crash_a_job_frozen_while_it_takes_over_ends_behind_the_one_that_came_after_it() {
-    let (job, mut numbers) = (Job::shared(), Numbers(8));
+/// Freezes a job while it takes over, and has it go on behind the one that came after it.
+fn is_frozen_while_it_takes_over(job: &dyn Killed) {
+    let mut numbers = Numbers(8);
     for round in 0..ROUNDS as u64 {
         let slow = job.start(layout(&mut numbers));
         slow.wait_until("a generation", || slow.said("taking over") || slow.has_ended());
@@ -94,6 +99,16 @@ fn crash_a_job_frozen_while_it_takes_over_ends_behind_the_one_that_came_after_it
     }
     job.start((1, 2)).end_well();
     job.check();
+}
+
+#[test]
+fn crash_a_job_frozen_while_it_takes_over_ends_behind_the_one_that_came_after_it() {
+    is_frozen_while_it_takes_over(&Job::shared());
+}
+
+#[test]
+fn crash_a_view_frozen_while_it_takes_over_ends_behind_the_one_that_came_after_it() {
+    is_frozen_while_it_takes_over(&View::shared());
 }
 
 /// Fencing goes by who comes last, not by who is newest: a start looks for a later one behind it.
@@ -132,9 +147,9 @@ fn crash_a_start_that_was_slow_to_fence_says_nothing_behind_the_one_that_came_af
     }
 }
 
-#[test]
-fn crash_of_successors_that_race_one_at_most_goes_on() {
-    let (job, mut numbers) = (Job::shared(), Numbers(3));
+/// Has two starts of a job race, again and again.
+fn has_racing_successors(job: &dyn Killed) {
+    let mut numbers = Numbers(3);
     for _ in 0..ROUNDS {
         let racing = [(); 2].map(|()| job.start(layout(&mut numbers)));
         let ended = || racing.iter().filter(|start| start.has_ended()).count();
@@ -153,4 +168,32 @@ fn crash_of_successors_that_race_one_at_most_goes_on() {
     }
     job.start((2, 1)).end_well();
     job.check();
+}
+
+#[test]
+fn crash_of_successors_that_race_one_at_most_goes_on() {
+    has_racing_successors(&Job::shared());
+}
+
+#[test]
+fn crash_of_successors_of_a_view_that_race_one_at_most_goes_on() {
+    has_racing_successors(&View::shared());
+}
+
+/// It commits nothing by which it could be told.
+#[test]
+fn crash_an_idle_job_ends_when_another_start_has_taken_over() {
+    let topics = Topics::new(TestBroker::shared(), 1, 1);
+    let start = || {
+        let mut command = device_health("run", &topics, &model("health"));
+        Running::start(command.arg("--job.snapshot_every=1000000"))
+    };
+    let idle = start();
+    idle.wait_until("epochs", |m| m.sum("tideflow_epoch", &[]) > 3.0);
+    let successor = start();
+    let ended = idle.end();
+    ended.with_code(4);
+    assert!(ended.err.contains("has taken over from generation"), "{}", ended.err);
+    successor.signal("TERM");
+    successor.end().with_code(0);
 }

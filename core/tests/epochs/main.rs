@@ -1,191 +1,18 @@
 //! Epochs as a whole: cuts, bindings, back-pressure, durability, and the ways a run ends.
 
+mod doubles;
+mod replays;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use doubles::{Gated, Numbers, job, run, wait_for};
+use serde::{Deserialize, Serialize};
 use tideflow_core::{
-    Batch, Binding, BindingLog, BuildError, Check, Ending, Epoch, EpochSettings, EventTime, Flow,
-    Job, LogOnly, Part, PartState, RecentBindings, RunError, Sink, SinkSpec, SinkStart, Source,
-    SourceSpec, SourceStart, execute, timely,
+    Binding, BindingLog, Bound, BuildError, Emit, Ending, Entries, Epoch, EventTime, Flow, Groups,
+    Key, KeyGroup, KeyedState, LogOnly, Part, RecentBindings, Row, Stateful, execute, timely,
 };
-
-/// Numbers from each worker, 100 bytes each; for ever where `each` is `i64::MAX`.
-#[derive(Clone)]
-struct Numbers {
-    each: i64,
-    ends: bool,
-    /// What the sources were told is published.
-    told: Arc<Mutex<Vec<Part>>>,
-}
-
-impl Numbers {
-    fn of(each: i64) -> Self {
-        Numbers { each, ends: true, told: Arc::default() }
-    }
-
-    /// They never end, though no more come.
-    fn for_ever(self) -> Self {
-        Numbers { ends: false, ..self }
-    }
-}
-
-struct NumbersReader {
-    told: Arc<Mutex<Vec<Part>>>,
-    worker: i32,
-    next: i64,
-    end: i64,
-    ends: bool,
-}
-
-impl SourceSpec for Numbers {
-    type Source = NumbersReader;
-
-    fn about(&self) -> String {
-        "numbers".to_string()
-    }
-
-    fn checks(&self) -> Vec<Check> {
-        Vec::new()
-    }
-
-    fn start(self, start: SourceStart) -> Result<NumbersReader, BuildError> {
-        let worker = start.worker as i32;
-        Ok(NumbersReader { told: self.told, worker, next: 0, end: self.each, ends: self.ends })
-    }
-}
-
-impl Source for NumbersReader {
-    type Item = (i32, i64);
-
-    fn poll(&mut self, batch: &mut Batch<(i32, i64)>) -> bool {
-        if self.next < self.end {
-            batch.items.push((self.worker, self.next));
-            batch.bytes += 100;
-            self.next += 1;
-        }
-        self.next < self.end
-    }
-
-    fn cut(&mut self, _wall_ms: i64, parts: &mut Vec<Part>) {
-        parts.push(Part {
-            source: "numbers".to_string(),
-            partition: self.worker,
-            from: Some(0),
-            next: self.next,
-            watermark: EventTime(self.next),
-            state: match self.ends && self.next == self.end {
-                true => PartState::Ended,
-                false => PartState::Active,
-            },
-        });
-    }
-
-    fn replayed(&self) -> Epoch {
-        0
-    }
-
-    fn published(&mut self, parts: &[Part]) {
-        self.told.lock().unwrap().extend_from_slice(parts);
-    }
-}
-
-/// A worker's number, with the epoch it was published in.
-type Out = (Epoch, (i32, i64));
-
-/// Keeps what is closed; says that it is published as far as the gate allows.
-#[derive(Clone)]
-struct Gated {
-    closed: Arc<Mutex<Vec<Out>>>,
-    gate: Arc<AtomicU64>,
-}
-
-impl Gated {
-    fn new(gate: u64) -> Self {
-        Gated { closed: Arc::default(), gate: Arc::new(AtomicU64::new(gate)) }
-    }
-}
-
-struct GatedWriter {
-    spec: Gated,
-    open: Vec<Out>,
-}
-
-impl SinkSpec<(i32, i64)> for Gated {
-    type Sink = GatedWriter;
-
-    fn about(&self) -> String {
-        "memory".to_string()
-    }
-
-    fn checks(&self) -> Vec<Check> {
-        Vec::new()
-    }
-
-    fn start(self, start: SinkStart<'_, '_>) -> Result<GatedWriter, BuildError> {
-        // Stands for a publisher's thread, which wakes the worker.
-        let (gate, waker) = (self.gate.clone(), start.waker);
-        std::thread::spawn(move || {
-            while gate.load(Ordering::Acquire) != u64::MAX && waker.activate().is_ok() {
-                std::thread::park_timeout(Duration::from_millis(1));
-            }
-            let _ = waker.activate();
-        });
-        Ok(GatedWriter { spec: self, open: Vec::new() })
-    }
-}
-
-impl Sink<(i32, i64)> for GatedWriter {
-    fn take(&mut self, epoch: Epoch, items: &mut Vec<(i32, i64)>) {
-        self.open.extend(items.drain(..).map(|item| (epoch, item)));
-    }
-
-    fn close(&mut self, epoch: Epoch) {
-        let (closed, open) = self.open.drain(..).partition(|(e, _)| *e == epoch);
-        self.open = open;
-        self.spec.closed.lock().unwrap().extend::<Vec<_>>(closed);
-    }
-
-    fn published(&mut self) -> Epoch {
-        self.spec.gate.load(Ordering::Acquire).min(u64::MAX - 1)
-    }
-}
-
-fn job(interval_ms: u64, inflight_max: u64, bytes_max: usize) -> Job {
-    let interval = Duration::from_millis(interval_ms);
-    Job {
-        epochs: EpochSettings { interval, inflight_max, bytes_max, ..EpochSettings::default() },
-        ..Job::default()
-    }
-}
-
-fn run(
-    workers: usize,
-    job: &Job,
-    log: impl BindingLog + 'static,
-    numbers: Numbers,
-    sink: Gated,
-) -> Result<(), RunError> {
-    let config = timely::Config::process(workers);
-    execute(
-        config,
-        job,
-        LogOnly::new(log),
-        |_| (),
-        move |flow: &Flow<'_>| {
-            let (items, _) = flow.source("numbers", numbers.clone())?;
-            flow.sink("out", items, sink.clone())
-        },
-    )
-}
-
-fn wait_for(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited a minute for {what}");
-        std::thread::park_timeout(Duration::from_millis(1));
-    }
-}
 
 #[test]
 fn every_record_is_published_in_the_epoch_that_its_binding_says() {
@@ -374,4 +201,62 @@ fn fault_a_failure_while_running_ends_the_run_with_its_error() {
     job.failure.set(BuildError::invalid("numbers", "no more numbers"));
     let error = runs.join().unwrap().unwrap_err();
     assert_eq!(error.to_string(), "`numbers`: no more numbers");
+}
+
+/// The last number of a worker, and how often one came that was not behind the one before it.
+#[derive(Serialize, Deserialize)]
+struct Last(i64, i64);
+
+impl Row for Last {}
+
+/// Says in the end of each worker's numbers how often they were out of order.
+struct OutOfOrder(KeyedState<u64, Last>);
+
+impl Stateful<(i32, i64)> for OutOfOrder {
+    type Out = (i32, i64);
+    type Side = ();
+    type State = Entries<u64, Last>;
+
+    fn state(&mut self) -> &mut Groups<Self::State> {
+        self.0.groups()
+    }
+
+    fn fold(&mut self, numbers: &mut Vec<(i32, i64)>, _: &mut Emit<()>) {
+        for (worker, number) in numbers.drain(..) {
+            self.0.change(
+                &(worker as u64),
+                || Last(-1, 0),
+                |last| {
+                    *last = Last(number, last.1 + i64::from(number <= last.0));
+                },
+            );
+        }
+    }
+
+    fn close(&mut self, bound: &Bound, out: &mut Emit<(i32, i64)>, _: &mut Emit<()>) {
+        if bound.watermark == EventTime::MAX {
+            self.0.iter().for_each(|(worker, last)| out.push((*worker as i32, last.1)));
+        }
+    }
+}
+
+/// Timely's own iteration over what comes in sorts it by time, and mixes what is of one time.
+#[test]
+fn records_of_a_key_come_in_the_order_in_which_they_were_read() {
+    let sink = Gated::new(u64::MAX);
+    let (numbers, out) = (Numbers::of(50_000), sink.clone());
+    let graph = move |flow: &Flow<'_>| {
+        let (numbers, _) = flow.source("numbers", numbers.clone())?;
+        let group = |(worker, _): &(i32, i64)| KeyGroup::of((*worker as u64).stable_hash());
+        let logic = OutOfOrder(KeyedState::new());
+        let (found, _) = numbers.stateful("order", String::new(), "", group, logic)?;
+        flow.sink("out", found, out.clone())
+    };
+    let (config, log) = (timely::Config::process(3), LogOnly::new(RecentBindings::new(1)));
+    execute(config, &job(1, 4, 100_000), log, |_| (), graph).unwrap();
+    let mut found: Vec<_> = sink.closed.lock().unwrap().iter().map(|(_, found)| *found).collect();
+    found.sort_unstable();
+    // Time is at its end in the last epochs, if there are two.
+    found.dedup();
+    assert_eq!(found, [(0, 0), (1, 0), (2, 0)]);
 }
