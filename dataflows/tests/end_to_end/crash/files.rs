@@ -1,15 +1,15 @@
 //! A job that publishes to files, and is killed.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 use tideflow::core::kafka::testing::TestBroker;
 
-use super::start::Layout;
-use crate::batch::hostfile;
+use super::start::{Layout, Start};
 use crate::fleet::{Fleet, Numbers};
 use crate::panics::example;
-use crate::program::{Ended, Running, of};
+use crate::program::{Ended, of};
 use crate::topics::{DEADLINE, Topics};
 
 /// Where it kills itself: around the files, and around the manifest that they wait for.
@@ -64,41 +64,27 @@ impl FileJob {
         }
     }
 
-    /// Starts one of the processes.
-    fn process(
-        &self,
-        number: usize,
-        layout: Layout,
-        hosts: &str,
-        more: &[&str],
-        at: Option<&str>,
-    ) -> Running {
+    /// Runs it to its end.
+    fn command(&self, more: &[&str]) -> Command {
         let mut command = of(&example("files"), &["run"]);
         let Topics { kafka, readings, state, windows, .. } = &self.topics;
-        let (processes, threads) = layout;
         command.args([
             format!("--kafka.brokers={}", kafka.brokers),
             format!("--readings.topic={readings}"),
             "--readings.until=end".to_string(),
             format!("--job.name={windows}"),
             format!("--job.state={state}"),
-            format!("--workers.threads={threads}"),
         ]);
         let folder = |output: &str| self.folder.path().join(output).display().to_string();
         command.args(OUTPUTS.map(|output| format!("--{output}.folder={}", folder(output))));
         command.args(["--job.snapshot_every=10", "--epochs.interval_ms=10"]);
         command.arg("--epochs.bytes_max=65536").args(more);
-        if processes > 1 {
-            command.args([
-                format!("--workers.hostfile={hosts}"),
-                format!("--workers.process={number}"),
-                "--workers.join_timeout_ms=15000".to_string(),
-            ]);
-        }
-        if let Some(point) = at {
-            command.env("TIDEFLOW_CRASH_AT", point);
-        }
-        Running::start(&mut command)
+        command
+    }
+
+    /// Starts it; the first process may have a point to crash at.
+    fn start(&self, layout: Layout, more: &[&str], at: Option<&str>) -> Start {
+        Start::of(|| self.command(more), layout, at.map(|point| (0, point)), &[])
     }
 
     /// Runs it to its end, or its kill after so long: how its processes ended.
@@ -109,19 +95,11 @@ impl FileJob {
         at: Option<&str>,
         life: Duration,
     ) -> Vec<Ended> {
-        let folder = tempfile::tempdir().expect("a folder for a while");
-        let hosts = hostfile(folder.path(), layout.0);
-        let process = |number| {
-            let at = at.filter(|_| number == 0);
-            self.process(number, layout, &hosts, more, at)
-        };
-        let processes: Vec<Running> = (0..layout.0).map(process).collect();
-        let until = Instant::now() + life;
-        while Instant::now() < until && !processes.iter().all(Running::has_ended) {
-            std::thread::park_timeout(Duration::from_millis(1));
+        let run = self.start(layout, more, at);
+        if !run.lives_for(life, |_| ()) {
+            run.signal("KILL");
         }
-        processes.iter().filter(|p| !p.has_ended()).for_each(|p| p.signal("KILL"));
-        processes.into_iter().map(Running::end).collect()
+        run.end()
     }
 
     pub fn runs_well(&self, layout: Layout, more: &[&str]) {
@@ -156,14 +134,18 @@ fn layout(numbers: &mut Numbers) -> Layout {
     (1 + numbers.below(2) as usize, 1 + numbers.below(2) as usize)
 }
 
+/// Waits until it has written files.
+fn has_written(run: &Start) {
+    let name = "tideflow_sink_records_total";
+    run.processes()[0].wait_until("files", |metrics| metrics.sum(name, &[]) > 0.0);
+}
+
 /// Starts it, and stops it as a person does: all that it has published is visible when it has ended.
 fn stops_and_leaves_nothing_behind(job: &FileJob) {
-    let run = job.process(0, (1, 2), "", &[], None);
-    let name = "tideflow_sink_records_total";
-    run.wait_until("files", |metrics| metrics.sum(name, &[]) > 0.0);
+    let run = job.start((1, 2), &[], None);
+    has_written(&run);
     run.signal("TERM");
-    let ended = run.end();
-    ended.with_code(0);
+    run.end_well();
     assert_eq!(OUTPUTS.map(|output| job.waiting(output)), [0, 0]);
     assert!(!job.lines("raw").is_empty());
 }
@@ -171,15 +153,14 @@ fn stops_and_leaves_nothing_behind(job: &FileJob) {
 /// Freezes it when it has written files, has a successor take its place, and has it go on.
 #[cfg(feature = "crash-points")]
 fn thaws_behind_its_successor(job: &FileJob) {
-    let zombie = job.process(0, (1, 2), "", &[], None);
-    let name = "tideflow_sink_records_total";
-    zombie.wait_until("files", |metrics| metrics.sum(name, &[]) > 0.0);
+    let zombie = job.start((1, 2), &[], None);
+    has_written(&zombie);
     zombie.signal("STOP");
     let ended = job.run((1, 1), &[], Some("files shown:2"), DEADLINE);
     assert_eq!(ended[0].code, -9, "{}", ended[0].err);
     zombie.signal("CONT");
-    let ended = zombie.end();
-    assert!(ended.code != 0 && ended.err.contains("taken over"), "{}", ended.err);
+    let said = zombie.end_badly();
+    assert!(said.contains("taken over"), "{said}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use tideflow::core::kafka::testing::TestBroker;
 
 use super::check::Difference;
-use super::start::{Killed, Layout, SMALL, Start};
+use super::start::{Killed, SMALL, Start};
 use crate::batch::{Copy, content};
 use crate::fleet::Fleet;
 use crate::program::{Ended, device_health, run};
@@ -116,15 +116,8 @@ impl<'a> Job<'a> {
 }
 
 impl Killed for Job<'_> {
-    fn start_by(
-        &self,
-        by: &[&str],
-        layout: Layout,
-        more: &[&str],
-        crash: Option<(usize, &str)>,
-    ) -> Start {
-        let flags = [&SMALL[..], more].concat();
-        Start::of(|| over(&self.topics, &flags), layout, crash, by)
+    fn command(&self, more: &[&str]) -> Command {
+        over(&self.topics, &[&SMALL[..], more].concat())
     }
 
     fn store(&self) -> PathBuf {

@@ -34,7 +34,9 @@ const SECOND: &[&str] =
 
 /// Has one of its processes kill itself.
 fn killed(job: &dyn Killed, layout: Layout, (process, point): (usize, &str)) -> Vec<Ended> {
-    let run = job.start_with(layout, &[], Some((process, point)));
+    // Snapshots come soon enough for the input to last.
+    let often = ["--job.snapshot_every=20"];
+    let run = job.start_with(layout, &often, Some((process, point)));
     run.wait_until(&format!("`{point}`"), || run.has_ended());
     let ended = run.end();
     // By a signal, which nobody but itself has sent.

@@ -27,15 +27,8 @@ pub const SMALL: [&str; 4] = [
 
 /// A job that is killed, of whichever graph.
 pub trait Killed {
-    /// Starts it by a program, with its arguments, that starts another; with some more flags; and, in one of the
-    /// processes, a point `NAME:N` to crash at.
-    fn start_by(
-        &self,
-        by: &[&str],
-        layout: Layout,
-        more: &[&str],
-        crash: Option<(usize, &str)>,
-    ) -> Start;
+    /// What runs it to its end, with some more flags.
+    fn command(&self, more: &[&str]) -> Command;
 
     /// What the store has of it.
     fn store(&self) -> PathBuf;
@@ -46,6 +39,18 @@ pub trait Killed {
     /// The name of the newest manifest that the store has.
     fn newest_manifest(&self) -> Option<String> {
         newest_manifest(&self.store())
+    }
+
+    /// Starts it by a program, with its arguments, that starts another; with some more flags; and, in one of the
+    /// processes, a point `NAME:N` to crash at.
+    fn start_by(
+        &self,
+        by: &[&str],
+        layout: Layout,
+        more: &[&str],
+        crash: Option<(usize, &str)>,
+    ) -> Start {
+        Start::of(|| self.command(more), layout, crash, by)
     }
 
     /// Starts it with some more flags and, in one of the processes, a point `NAME:N` to crash at.

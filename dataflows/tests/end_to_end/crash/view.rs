@@ -11,7 +11,7 @@ use tideflow::core::kafka::testing::TestBroker;
 
 use super::check::Difference;
 use super::cuts::{Cut, Follower};
-use super::start::{Killed, Layout, SMALL, Start};
+use super::start::{Killed, SMALL};
 use crate::fleet::{Numbers, START, name, reading};
 use crate::fleet_view::Fleet;
 use crate::topics::{Input, STATE, Sent, read, send};
@@ -340,15 +340,8 @@ fn rejected(fleet: &Fleet) -> Vec<Sent> {
 }
 
 impl Killed for View<'_> {
-    fn start_by(
-        &self,
-        by: &[&str],
-        layout: Layout,
-        more: &[&str],
-        crash: Option<(usize, &str)>,
-    ) -> Start {
-        let flags = [&SMALL[..], &[SNAPSHOT_EVERY], more].concat();
-        Start::of(|| over(&self.fleet, &flags), layout, crash, by)
+    fn command(&self, more: &[&str]) -> Command {
+        over(&self.fleet, &[&SMALL[..], &[SNAPSHOT_EVERY], more].concat())
     }
 
     fn store(&self) -> PathBuf {
