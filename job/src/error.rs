@@ -35,6 +35,17 @@ pub enum StartError {
         /// The topic that is not there.
         topic: String,
     },
+    /// A topic of a job that has run before holds nothing.
+    #[error(
+        "topic `{topic}` holds nothing, and state store `{state}` says that the job has written it: was it \
+         made anew, or is it another cluster?"
+    )]
+    TopicEmpty {
+        /// The store as configured.
+        state: String,
+        /// The topic.
+        topic: String,
+    },
     /// A snapshot.
     #[error("{source}{beside}")]
     Snapshot {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::thread;
 
-use tideflow_core::kafka::{KafkaConfig, KafkaError, delete_records, end_offsets};
+use tideflow_core::kafka::{KafkaConfig, delete_records, end_offsets};
 use tideflow_core::{Epoch, Failure, Resume, Standing, crash_point};
 use tideflow_sinks::files::Counted;
 use tideflow_sinks::kafka::shard::{Shard, ShardConfig, ShardProgress, read_progress};
@@ -37,6 +37,16 @@ pub(crate) struct Started {
     pub shards: Vec<(Shard, Epoch)>,
 }
 
+/// What earlier starts have left in the store, in the order in which a start writes it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    /// The job's topics were made before it was taken.
+    Generation,
+    /// All of the job's topics were written before they were recorded.
+    Outputs,
+}
+
 impl Started {
     /// Where the graph goes on. Asked once.
     pub fn resume(&mut self) -> Resume {
@@ -56,37 +66,44 @@ impl Job {
     /// The job's store; none where its first start will make the folder.
     ///
     /// What a job leaves in the store and in its topics belongs together: where one of them is gone, it would
-    /// begin anew, and publish anew, without a word. A disk that is not mounted looks like that.
+    /// begin anew, and publish anew, without a word. A disk that is not mounted looks like that, and so does
+    /// another cluster.
     pub fn find_store(&self) -> Result<Option<Arc<Store>>, StartError> {
         let state = &self.config.state;
         Store::check_job(state, &self.name)?;
-        let (store, started) = self.look_into_store()?;
+        let (store, left) = self.look_into_store()?;
         for (topic, partitions) in self.own_topics() {
             let there = check_log_topic(&self.kafka, &topic, partitions, self.config.copies())?;
-            if started && !there {
-                return Err(StartError::TopicAway { state: state.clone(), topic });
-            }
-            // It is made before the first generation is taken, and written after that.
-            let written = || {
+            let written = there && {
                 let ends = end_offsets(&self.kafka, &topic)?;
-                Ok::<_, KafkaError>(ends.iter().any(|(_, end)| *end > 0))
+                ends.iter().any(|(_, end)| *end > 0)
             };
-            // By another first start, perhaps, that has begun meanwhile: looked at again.
-            if !started && there && written()? && !self.look_into_store()?.1 {
-                return Err(StartError::StoreAway { state: state.clone(), topic });
+            let state = state.clone();
+            match left {
+                Left::Nothing if !written => {}
+                // By another first start, perhaps, that has begun meanwhile: looked at again.
+                Left::Nothing if self.look_into_store()?.1 != Left::Nothing => {}
+                Left::Nothing => return Err(StartError::StoreAway { state, topic }),
+                _ if !there => return Err(StartError::TopicAway { state, topic }),
+                Left::Outputs if !written => return Err(StartError::TopicEmpty { state, topic }),
+                Left::Generation | Left::Outputs => {}
             }
         }
         Ok(store)
     }
 
-    /// The store, if it is there, and whether a generation was taken in it.
-    fn look_into_store(&self) -> Result<(Option<Arc<Store>>, bool), StartError> {
+    /// The store, if it is there, and what earlier starts have left in it.
+    fn look_into_store(&self) -> Result<(Option<Arc<Store>>, Left), StartError> {
         if !Store::is_there(&self.config.state) {
-            return Ok((None, false));
+            return Ok((None, Left::Nothing));
         }
         let store = self.store()?;
-        let started = store.generation()? > Generation(0);
-        Ok((Some(store), started))
+        let left = match store.generation()? {
+            Generation(0) => Left::Nothing,
+            _ if store.has_outputs()? => Left::Outputs,
+            _ => Left::Generation,
+        };
+        Ok((Some(store), left))
     }
 
     /// The topics of the job's own, with their partitions.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Generation, SnapshotError, Store};
+use crate::{Generation, SnapshotError, Store, StoreError};
 
 const FOLDER: &str = "outputs";
 const VERSION: u32 = 1;
@@ -39,6 +39,14 @@ impl Store {
         Ok(())
     }
 
+    /// Whether some generation has recorded its outputs: it had written the job's own topics before.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub fn has_outputs(&self) -> Result<bool, StoreError> {
+        Ok(!self.names(FOLDER)?.is_empty())
+    }
+
     /// What the last generation before this one has recorded that has written anything.
     ///
     /// # Errors
@@ -71,6 +79,7 @@ mod tests {
         let store =
             Store::open(folder.path().to_str().expect("plain"), "fleet").expect("it is there");
         let outputs = |n: usize| BTreeMap::from([("windows".to_string(), n)]);
+        assert!(!store.has_outputs().expect("it answers"));
         assert_eq!(store.outputs_before(Generation(1)).expect("it answers"), BTreeMap::new());
         for generation in [1, 2, 4] {
             let partitions = outputs(generation as usize);
@@ -81,6 +90,7 @@ mod tests {
         assert_eq!(String::from_utf8(text).expect("text"), r#"{"v":1,"partitions":{"windows":4}}"#);
         assert_eq!(store.outputs_before(Generation(5)).expect("it answers"), outputs(4));
         assert_eq!(store.outputs_before(Generation(4)).expect("it answers"), outputs(2));
+        assert!(store.has_outputs().expect("it answers"));
         assert_eq!(store.names("outputs").expect("it answers").len(), 2);
         store
             .create("outputs/00000000000000000007", b"{\"v\":2,\"partitions\":{}}".to_vec())

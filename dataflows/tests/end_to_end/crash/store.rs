@@ -1,12 +1,16 @@
-//! A state store that is away for a while.
+//! A state store that is away for a while, and topics that do not belong to it.
 
 use std::process::Command;
 use std::time::Duration;
 
-use super::job::Job;
+use tideflow::core::kafka::testing::TestBroker;
+use tideflow::core::kafka::{NewTopic, create_topics};
+
+use super::job::{Job, published};
 use super::start::{Killed, Layout};
 use super::view::View;
-use crate::program::Metrics;
+use crate::program::{Ended, Metrics, device_health, run};
+use crate::python::model;
 
 /// Files of more than these bytes cannot be written, as on a disk that is nearly full.
 const FULL: &[&str] = &["env", "--ignore-signal=XFSZ", "prlimit", "--fsize=4096:unlimited"];
@@ -104,4 +108,48 @@ fn fault_a_job_whose_store_stays_away_begins_no_more_epochs_than_a_start_may_rep
     std::fs::rename(&away, job.store()).expect("the folder is ours");
     run.end_well();
     job.check();
+}
+
+/// What a job keeps all records of, made by hand as the documents say.
+fn make_anew(topic: &str, partitions: usize) {
+    let config = [
+        ("cleanup.policy", "delete"),
+        ("retention.ms", "-1"),
+        ("retention.bytes", "-1"),
+        ("unclean.leader.election.enable", "false"),
+    ];
+    let topic = NewTopic { config: &config, ..NewTopic::new(topic, partitions) };
+    let made = create_topics(&TestBroker::shared().config(), &[topic]);
+    made.unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn fault_a_job_whose_topics_are_gone_or_made_anew_does_not_begin_anew() {
+    let job = Job::shared();
+    let killed = job.start((1, 2));
+    killed.must_publish();
+    killed.signal("KILL");
+    killed.end_badly();
+    let before = published(&job.topics).map(|records| records.len());
+    let newest = job.newest_manifest();
+    let refused = |topic: &str, words: &str| {
+        let check =
+            run(device_health("check", &job.topics, &model("health")).arg("--job.shards=2"));
+        let start = job.start((1, 1)).end().remove(0);
+        for Ended { code, out, err, .. } in [check, start] {
+            let told = out + &err;
+            let is_told = told.contains(topic) && told.contains(words);
+            assert!(code == 2 && is_told && !told.contains("taking over"), "{code}: {told}");
+        }
+    };
+    // The one that is looked at first is the last to go.
+    for (topic, partitions) in [("progress", 2), ("bindings", 1)] {
+        let topic = format!("{}.{topic}", job.topics.windows);
+        TestBroker::shared().delete_topic(&topic);
+        refused(&topic, "is gone, and state store");
+        make_anew(&topic, partitions);
+        refused(&topic, "holds nothing, and state store");
+    }
+    assert_eq!(published(&job.topics).map(|records| records.len()), before);
+    assert_eq!(job.newest_manifest(), newest);
 }
