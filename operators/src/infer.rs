@@ -98,8 +98,8 @@ pub trait Infer<'s, D: 'static> {
     ///
     /// State: the records in flight; an epoch is held until its scores are in, so the epochs in flight
     /// bound it. Assumes that the model keeps the promises of [`Model`]: a row's score then depends on
-    /// the row alone. Fails: a row with a NaN or an infinity, a row that the model gives such a score,
-    /// and every row of a batch that the model fails on, comes out of `failed`.
+    /// the row alone. Fails: a row with a NaN or an infinity, or that the model gives such a score, comes
+    /// out of `failed`; a batch that the model fails on ends the run.
     ///
     /// # Errors
     /// When the name is taken, an option is 0, or the model cannot be loaded or takes other features.
@@ -214,7 +214,7 @@ impl<D> Default for Batch<D> {
 
 /// What the thread gives back: one score a row of the batch, padding included.
 struct Answer {
-    scores: Result<Vec<f32>, ScoreError>,
+    scores: Vec<f32>,
     took: Duration,
 }
 
@@ -252,11 +252,15 @@ impl<D: Features + ExchangeData + Clone> Batches<D> {
         let failure = flow.job().failure.clone();
         name.spawn(move || {
             // The first batch pays for what a backend does once, and shows whether it keeps promise 2.
-            if let Err(e) = model.warm(options.batch_rows) {
+            let warm = model.warm(options.batch_rows);
+            let scored = warm
+                .and_then(|()| score_batches(&*model, options.batch_rows, &work, &done, &waker));
+            // Which batches fail may differ in a replay, and which rows are in them does: what is published
+            // must not rest on it. Another start scores them anew.
+            if let Err(e) = scored {
                 let (operator, kind) = (name.as_str().to_string(), e.kind());
-                return failure.set(BuildError { operator, kind, source: Box::new(e) });
+                failure.set(BuildError { operator, kind, source: Box::new(e) });
             }
-            score_batches(&*model, options.batch_rows, &work, &done, &waker);
         });
         let (metrics, label) = (&flow.job().metrics, [name.as_str()]);
         Batches {
@@ -348,28 +352,17 @@ impl<D: Features + ExchangeData + Clone> Batches<D> {
             let mut from = 0;
             for Segment { at_scored, at_failed, items, .. } in segments {
                 let to = from + items.len();
-                match &answer.scores {
-                    Ok(scores) => {
-                        let (mut well, mut ill) = (Vec::new(), Vec::new());
-                        for (of, score) in items.into_iter().zip(&scores[from..to]) {
-                            if score.is_finite() {
-                                well.push(Scored { of, score: *score, model: self.id.clone() });
-                            } else {
-                                ill.push(
-                                    self.reject(&of, &format!("the model's score is {score}")),
-                                );
-                            }
-                        }
-                        self.scored.inc_by(well.len() as u64);
-                        scored.activate().session(&at_scored).give_iterator(well.into_iter());
-                        failed.activate().session(&at_failed).give_iterator(ill.into_iter());
-                    }
-                    Err(e) => {
-                        let what = e.to_string();
-                        let records = items.iter().map(|item| self.reject(item, &what));
-                        failed.activate().session(&at_failed).give_iterator(records);
+                let (mut well, mut ill) = (Vec::new(), Vec::new());
+                for (of, score) in items.into_iter().zip(&answer.scores[from..to]) {
+                    if score.is_finite() {
+                        well.push(Scored { of, score: *score, model: self.id.clone() });
+                    } else {
+                        ill.push(self.reject(&of, &format!("the model's score is {score}")));
                     }
                 }
+                self.scored.inc_by(well.len() as u64);
+                scored.activate().session(&at_scored).give_iterator(well.into_iter());
+                failed.activate().session(&at_failed).give_iterator(ill.into_iter());
                 from = to;
             }
         }
@@ -387,13 +380,14 @@ fn score_batches(
     work: &Receiver<Vec<f32>>,
     done: &Sender<Answer>,
     waker: &SyncActivator,
-) {
+) -> Result<(), ScoreError> {
     for rows in work {
         let (started, mut scores) = (Instant::now(), Vec::new());
-        let scores = model.score(&rows, batch_rows, &mut scores).map(|()| scores);
+        model.score(&rows, batch_rows, &mut scores)?;
         if done.send(Answer { scores, took: started.elapsed() }).is_err() {
-            return;
+            break;
         }
         let _ = waker.activate(); // fails when the worker has ended, which needs no waking
     }
+    Ok(())
 }

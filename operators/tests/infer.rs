@@ -177,9 +177,10 @@ impl Model for Broken {
 }
 
 #[test]
-fn fault_a_batch_that_the_model_fails_on_is_rejected_whole() {
-    let (scored, failed) = run(&[1.0, 2.0, 3.0], Broken(double()), 2);
-    assert_eq!((scored.len(), failed.len()), (0, 3));
+fn fault_a_batch_that_the_model_fails_on_ends_the_run() {
+    let options = InferOptions { batch_rows: 2, inflight_max: 2 };
+    let error = try_run(&[1.0, 2.0, 3.0], Broken(double()), options).expect_err("it has failed");
+    assert!(error.to_string().starts_with("`heat`: scoring "), "{error}");
 }
 
 /// Gives a score that depends on the row's neighbours.
