@@ -1,6 +1,7 @@
 //! Keys, their stable hash and the key groups that state lives in.
 
 use compact_str::CompactString;
+use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize};
 use timely::ExchangeData;
 use xxhash_rust::xxh3::xxh3_64;
@@ -70,8 +71,8 @@ impl KeyGroup {
 }
 
 /// A device's name: 1 to 64 of `A-Z a-z 0-9 . _ : -`. Up to 24 bytes are kept without an allocation.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "CompactString")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
 pub struct DeviceId(CompactString);
 
 /// A device id outside its alphabet or length.
@@ -109,11 +110,24 @@ impl TryFrom<&str> for DeviceId {
     }
 }
 
-impl TryFrom<CompactString> for DeviceId {
-    type Error = InvalidDeviceId;
+/// Straight from the text that is read: one is in each reading.
+impl<'de> Deserialize<'de> for DeviceId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
 
-    fn try_from(text: CompactString) -> Result<Self, InvalidDeviceId> {
-        DeviceId::try_from(text.as_str())
+        impl Visitor<'_> for Text {
+            type Value = DeviceId;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<DeviceId, E> {
+                text.try_into().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Text)
     }
 }
 
