@@ -336,7 +336,7 @@ fn a_running_graph_shows_its_pages_and_a_busy_port_is_refused() {
     stream.read_to_string(&mut page).unwrap();
     assert!(page.ends_with("\r\n\r\nprobe_token_shown{as=\"***\"} 1\n"), "{page}");
     let (code, _, err) = output(&["run", "--http.bind", &address, "--log.level", "off"]);
-    assert_eq!(code, 2, "{err}");
+    assert_eq!(code, 3, "{err}");
     let port = address.rsplit(':').next().unwrap();
     let expected = format!(
         "tideflow: configuration refused: flag `--http.bind`: `http.bind`: port {port} of \

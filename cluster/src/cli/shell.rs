@@ -10,7 +10,7 @@ use super::command::{Action, parse};
 use super::flags::split;
 use crate::exit::Exit;
 use crate::framework::{FRAMEWORK_DEFAULTS, FrameworkConfig};
-use crate::http::{self, HttpServer};
+use crate::http::{self, HttpError, HttpServer};
 use crate::runner::{GraphSpec, Question, RunFailure, Runner, Setup};
 use crate::settings::{Inputs, Problem, Refused, Schema, Settings};
 use crate::signals::StopWatch;
@@ -118,7 +118,7 @@ fn run<R: Runner>(graph: &GraphSpec, runner: &R, setup: &Setup<R::Config>) -> Ex
     };
     let _server = match serve(runner, setup) {
         Ok(server) => server,
-        Err(refused) => return fail(Exit::Refused, refused),
+        Err((exit, refused)) => return fail(exit, refused),
     };
     let outcome = runner.run(setup, &stop);
     drop(watch);
@@ -135,9 +135,19 @@ fn run<R: Runner>(graph: &GraphSpec, runner: &R, setup: &Setup<R::Config>) -> Ex
     }
 }
 
-fn serve<R: Runner>(runner: &R, setup: &Setup<R::Config>) -> Result<Option<HttpServer>, Refused> {
+fn serve<R: Runner>(
+    runner: &R,
+    setup: &Setup<R::Config>,
+) -> Result<Option<HttpServer>, (Exit, Refused)> {
     let config = &setup.framework.http;
-    let refused = |e| Refused(vec![setup.settings.refuse("http.bind", e)]);
+    let refused = |error: HttpError| {
+        // An earlier start that is being stopped may still have the port for a moment.
+        let exit = match error {
+            HttpError::Busy { .. } => Exit::Unreachable,
+            _ => Exit::Refused,
+        };
+        (exit, Refused(vec![setup.settings.refuse("http.bind", error)]))
+    };
     let Some(address) = http::address(config).map_err(refused)? else { return Ok(None) };
     let server = HttpServer::start(address, config.token.clone(), runner.pages(setup));
     let server = server.map_err(refused)?;
