@@ -71,7 +71,8 @@ struct GraphRunner<C> {
 impl<C> GraphRunner<C> {
     fn plan(&self, config: &C) -> Result<Plan, BuildError> {
         let mut plan = plan(|flow| (self.build)(flow, config))?;
-        plan.checks.extend((self.durability)(config, self.name).checks(&plan.states));
+        let checks = (self.durability)(config, self.name).checks(&plan);
+        plan.checks.extend(checks);
         Ok(plan)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BindingLog, BuildError, Check, Flow, Job, RecentBindings, Resume, StateForm, StateRequest,
+    BindingLog, BuildError, Check, Flow, Job, Plan, RecentBindings, Resume, StateForm, StateRequest,
 };
 
 /// What makes a job durable: where it goes on, where its bindings and snapshots go. Every implementation
@@ -27,8 +27,8 @@ pub trait Durability: Send + Sync + 'static {
     fn snapshot_every(&self) -> u64 {
         0
     }
-    /// What must hold before a graph with this state starts.
-    fn checks(&self, _states: &[StateForm]) -> Vec<Check> {
+    /// What must hold before this graph starts.
+    fn checks(&self, _plan: &Plan) -> Vec<Check> {
         Vec::new()
     }
     /// Does what was asked of the state that it has kept of a graph with this state, and writes the answer
@@ -81,8 +81,8 @@ impl<T: Durability + ?Sized> Durability for Arc<T> {
         (**self).snapshot_every()
     }
 
-    fn checks(&self, states: &[StateForm]) -> Vec<Check> {
-        (**self).checks(states)
+    fn checks(&self, plan: &Plan) -> Vec<Check> {
+        (**self).checks(plan)
     }
 
     fn answer(

@@ -13,7 +13,7 @@ use timely::dataflow::{Scope, StreamVec};
 
 use crate::binder::{Binder, Bounds};
 use crate::pace::{Pace, Tick, clock};
-use crate::plan::{Check, Edge, Node, Plan};
+use crate::plan::{Check, Edge, Inputs, Node, Plan};
 use crate::snapshot::{SnapshotPart, Snapshots};
 use crate::{
     BindingLog, Bound, BuildError, DeadLetters, Epoch, Failure, Metrics, Resume, StateForm, Stop,
@@ -267,6 +267,10 @@ impl<'s> Flow<'s> {
         self.inner.plan.borrow_mut().states.push(form);
     }
 
+    pub(crate) fn add_input(&self, source: &str, input: Option<String>) {
+        self.inner.plan.borrow_mut().inputs.insert(source.to_string(), input);
+    }
+
     pub(crate) fn add_dead_letters(&self, letters: Box<dyn DeadLetters>) {
         self.inner.plan.borrow_mut().dead_letters.push(letters);
     }
@@ -274,6 +278,11 @@ impl<'s> Flow<'s> {
     /// The form of the state of every operator that is there so far.
     pub fn states(&self) -> Vec<StateForm> {
         self.inner.plan.borrow().states.clone()
+    }
+
+    /// What each source that is there so far reads.
+    pub fn inputs(&self) -> Inputs {
+        self.inner.plan.borrow().inputs.clone()
     }
 
     /// Adds something that must hold before the graph starts.

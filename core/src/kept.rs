@@ -15,6 +15,8 @@ pub struct StateForm {
     pub operator: String,
     /// The version of the form that it writes; it reads earlier ones too.
     pub version: u32,
+    /// What the state means beside its form: [`crate::Stateful::meaning`].
+    pub meaning: String,
     show: fn(u32, &[u8], &mut Show<'_>) -> Result<(), String>,
 }
 
@@ -25,7 +27,14 @@ impl StateForm {
             S::decode(version, bytes)?.show(each);
             Ok(())
         };
-        StateForm { operator: operator.to_string(), version: S::VERSION, show }
+        let (operator, meaning) = (operator.to_string(), String::new());
+        StateForm { operator, version: S::VERSION, meaning, show }
+    }
+
+    /// The same form of a state with this meaning.
+    #[must_use]
+    pub fn meaning(self, meaning: String) -> Self {
+        StateForm { meaning, ..self }
     }
 
     /// Reads a key group's state, stored in the form of `version`, and shows what is in it.

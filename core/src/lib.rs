@@ -44,7 +44,7 @@ pub use kept::{DeadLetters, RejectsRequest, Show, StateForm, StateRequest};
 pub use key::{DeviceId, InvalidDeviceId, KEY_GROUPS, Key, KeyGroup};
 pub use metrics::Metrics;
 pub use operator::{OperatorName, current_operator};
-pub use plan::{Check, CheckFailure, Edge, Node, Plan};
+pub use plan::{Check, CheckFailure, Edge, Inputs, Node, Plan};
 pub use reject::{DecodeError, Origin, Reason, Rejected};
 pub use resume::{Cuts, Resume, ResumePart, Standing};
 pub use run::{RunError, execute, plan};

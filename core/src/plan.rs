@@ -1,5 +1,7 @@
 //! What a graph consists of, and what must hold before it may start.
 
+use std::collections::BTreeMap;
+
 use crate::{DeadLetters, ErrorKind, StateForm};
 
 /// One source, operator or sink of a graph. Its name is its identity.
@@ -25,6 +27,9 @@ pub struct Edge {
     /// Which of the outputs, where there are several: `late`, `rejected`, …
     pub label: &'static str,
 }
+
+/// What each source of a graph reads, by the source's name: [`crate::SourceSpec::input`].
+pub type Inputs = BTreeMap<String, Option<String>>;
 
 /// Something that must hold before the graph starts.
 pub struct Check {
@@ -56,6 +61,8 @@ pub struct Plan {
     pub edges: Vec<Edge>,
     /// In the order of the nodes.
     pub checks: Vec<Check>,
+    /// What each source reads, by its name.
+    pub inputs: Inputs,
     /// Of the operators that keep state, in the order of the nodes.
     pub states: Vec<StateForm>,
     /// Where dead letters go, in the order of the nodes.
@@ -66,7 +73,7 @@ impl Plan {
     /// Runs the checks one after the other: each as it is asked for.
     pub fn findings(&self) -> impl Iterator<Item = (&str, Result<String, CheckFailure>)> {
         // What was wrong with each, if anything was.
-        let mut seen = std::collections::BTreeMap::<&str, Option<&str>>::new();
+        let mut seen = BTreeMap::<&str, Option<&str>>::new();
         self.checks.iter().filter_map(move |check| {
             if seen.contains_key(check.key.as_str()) {
                 return None;

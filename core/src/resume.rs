@@ -1,6 +1,6 @@
 //! Where a job goes on: the last snapshot, and the epochs recorded since, which are replayed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -63,6 +63,13 @@ impl Resume {
         let binding = self.recorded.get(n)?;
         let last = snapshots && self.ended() && n + 1 == self.recorded.len();
         Some((binding.bound(last), binding))
+    }
+
+    /// The sources of which something is known.
+    pub fn sources(&self) -> BTreeSet<&str> {
+        let recorded = self.recorded.iter().flat_map(|binding| &binding.parts);
+        let parts = self.snapshot.iter().flat_map(|s| &s.parts).chain(recorded);
+        parts.map(|part| part.source.as_str()).collect()
     }
 
     /// Where a source's partitions go on, by their numbers: those that are known.

@@ -106,6 +106,11 @@ pub trait SourceSpec {
     type Source: Source;
     /// What it is, with the settings that matter.
     fn about(&self) -> String;
+    /// What its positions are of, as a topic's name: a job that goes on at them reads the same. None where
+    /// nothing of it outlives a run.
+    fn input(&self) -> Option<String> {
+        None
+    }
     /// What must hold before it starts.
     fn checks(&self) -> Vec<Check>;
     /// Starts it on one worker.

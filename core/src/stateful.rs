@@ -59,6 +59,11 @@ pub trait Stateful<In>: 'static {
     type Side: Clone + 'static;
     /// What it keeps for the keys of one group.
     type State: GroupState + 'static;
+    /// What its state means beside its form, as the length of a window does: another start must mean the
+    /// same by it. Empty where nothing else matters.
+    fn meaning(&self) -> String {
+        String::new()
+    }
     /// What it keeps, for snapshots.
     fn state(&mut self) -> &mut Groups<Self::State>;
     /// Goes on after an epoch with this watermark, with the state that it left.
@@ -116,7 +121,7 @@ impl<'s, D: ExchangeData + Clone> Stream<'s, D> {
     ) -> Result<Outputs<'s, D, L>, BuildError> {
         let flow = self.flow();
         let node = flow.node("operator", name, about, self.origins())?;
-        flow.add_state(StateForm::of::<L::State>(name));
+        flow.add_state(StateForm::of::<L::State>(name).meaning(logic.meaning()));
         let name = OperatorName::new(name);
         restore(&flow, name.as_str(), &mut logic)?;
         let mut builder = OperatorBuilder::new(name.as_str().to_string(), flow.scope());

@@ -1,13 +1,15 @@
 //! What a graph makes of state that another one, or an earlier form of it, has left.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use tideflow_core::{Epoch, EventTime, StateForm};
-use tideflow_state::Manifest;
+use tideflow_core::{Epoch, EventTime, Inputs, Resume, StateForm};
+use tideflow_state::{Manifest, Topics};
 
 use crate::StartError;
 
-/// The operators of a graph and those of a snapshot, by their names.
+/// The sources and operators of a graph and those of a snapshot, by their names. Of a source that is its
+/// positions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
     epoch: Epoch,
@@ -24,9 +26,17 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    pub fn between(manifest: &Manifest, states: &[StateForm]) -> Self {
+    pub fn between(manifest: &Manifest, inputs: &Inputs, states: &[StateForm]) -> Self {
         let over = manifest.watermark == EventTime::MAX;
         let mut changes = Changes { epoch: manifest.epoch, over, ..Changes::default() };
+        let known: BTreeSet<_> = manifest.parts.iter().map(|part| &part.source).collect();
+        for source in inputs.keys() {
+            let place = match known.contains(source) {
+                true => &mut changes.same,
+                false => &mut changes.empty,
+            };
+            place.push(source.clone());
+        }
         for StateForm { operator, version, .. } in states {
             let stored = manifest.operators.get(operator).into_iter();
             // Groups that have not changed since are in the form that they were written in.
@@ -39,7 +49,9 @@ impl Changes {
             }
         }
         let gone = |name: &&String| !states.iter().any(|form| form.operator == **name);
-        changes.dropped = manifest.operators.keys().filter(gone).cloned().collect();
+        let operators = manifest.operators.keys().filter(gone);
+        let sources = known.into_iter().filter(|source| !inputs.contains_key(*source));
+        changes.dropped = sources.chain(operators).cloned().collect();
         changes
     }
 
@@ -55,6 +67,46 @@ impl Changes {
             [] => Ok(()),
             _ => Err(StartError::WouldDrop { operators, epoch: self.epoch }),
         }
+    }
+}
+
+/// That every source goes on in what it has read, and none that has read something is gone, but what may be.
+pub(crate) fn check_inputs(
+    resume: &Resume,
+    before: Option<&Topics>,
+    (inputs, states): (&Inputs, &[StateForm]),
+    drop_state: &[String],
+) -> Result<(), StartError> {
+    let gone = |source: &&str| {
+        !inputs.contains_key(*source) && !drop_state.iter().any(|name| name == source)
+    };
+    let operators: Vec<_> = resume.sources().into_iter().filter(gone).map(str::to_string).collect();
+    if !operators.is_empty() {
+        return Err(StartError::WouldDrop { operators, epoch: resume.last() });
+    }
+    before.map_or(Ok(()), |before| same_as_before(before, inputs, states))
+}
+
+/// That every source reads what it has read, at whose offsets it goes on, and that state means what it meant.
+pub(crate) fn same_as_before(
+    before: &Topics,
+    inputs: &Inputs,
+    states: &[StateForm],
+) -> Result<(), StartError> {
+    let other = states.iter().find_map(|StateForm { operator, meaning, .. }| {
+        let expected = before.meanings.get(operator)?;
+        (expected != meaning).then(|| (operator.clone(), expected.clone(), meaning.clone()))
+    });
+    if let Some((operator, expected, found)) = other {
+        return Err(StartError::OtherMeaning { operator, expected, found });
+    }
+    let other = inputs.iter().find_map(|(name, input)| {
+        let (expected, found) = (before.inputs.get(name)?, input.as_ref()?);
+        (expected != found).then(|| (name.clone(), expected.clone(), found.clone()))
+    });
+    match other {
+        None => Ok(()),
+        Some((name, expected, found)) => Err(StartError::OtherInput { name, expected, found }),
     }
 }
 
@@ -83,7 +135,7 @@ impl fmt::Display for Changes {
 mod tests {
     use std::collections::BTreeMap;
 
-    use tideflow_core::{GroupState, Show};
+    use tideflow_core::{GroupState, Part, PartState, Show};
     use tideflow_state::{Generation, Place};
 
     use super::*;
@@ -112,7 +164,17 @@ mod tests {
         fn show(&self, _: &mut Show<'_>) {}
     }
 
-    /// A snapshot of these operators, each with a key group in the form of every version given.
+    fn part(source: &str) -> Part {
+        let (source, watermark, state) = (source.to_string(), EventTime(0), PartState::Active);
+        Part { source, partition: 0, from: None, next: 7, watermark, state }
+    }
+
+    /// Sources, with the topics that they read.
+    fn inputs(topics: &[(&str, &str)]) -> Inputs {
+        topics.iter().map(|(name, topic)| (name.to_string(), Some(topic.to_string()))).collect()
+    }
+
+    /// A snapshot of a source and these operators, each with a key group in the form of every version given.
     fn snapshot(operators: &[(&str, &[u32])]) -> Manifest {
         let groups = |versions: &[u32]| {
             let place = |version: &u32| Place {
@@ -130,7 +192,7 @@ mod tests {
             generation: Generation(1),
             epoch: 7,
             watermark: EventTime(0),
-            parts: Vec::new(),
+            parts: vec![part("readings")],
             binding_offset: 0,
             binding_generation: Generation(1),
             progress: Vec::new(),
@@ -146,21 +208,78 @@ mod tests {
             StateForm::of::<Nothing<1>>("new"),
         ];
         let snapshot = snapshot(&[("windows", &[1, 1]), ("alarms", &[3, 2]), ("old", &[1])]);
-        let changes = Changes::between(&snapshot, &states);
+        let changes = Changes::between(&snapshot, &inputs(&[("readings", "in")]), &states);
         assert_eq!(
             changes.to_string(),
-            "after epoch 7; as it was: windows; migrated: alarms (version 2 to 3); empty: new; \
-             dropped: old"
+            "after epoch 7; as it was: readings, windows; migrated: alarms (version 2 to 3); \
+             empty: new; dropped: old"
         );
         let told = changes.allowed(&[]).expect_err("state would be dropped").to_string();
-        assert!(told.starts_with("the state of `old` is in the snapshot after epoch 7"), "{told}");
+        assert!(told.starts_with("the state of `old` is kept after epoch 7"), "{told}");
         changes.allowed(&["old".to_string()]).expect("it may be dropped");
+    }
+
+    #[test]
+    fn fault_a_source_that_is_gone_has_to_be_named() {
+        let changes = Changes::between(&snapshot(&[]), &inputs(&[("sensors", "in")]), &[]);
+        let told = "after epoch 7; empty: sensors; dropped: readings";
+        assert_eq!(changes.to_string(), told);
+        let told = changes.allowed(&[]).expect_err("it would be dropped").to_string();
+        assert!(told.starts_with("the state of `readings` is kept"), "{told}");
+        changes.allowed(&["readings".to_string()]).expect("it may be dropped");
+    }
+
+    #[test]
+    fn fault_what_is_recorded_since_the_snapshot_is_of_the_same_sources() {
+        let binding = tideflow_core::Binding {
+            epoch: 1,
+            parts: vec![part("readings")],
+            watermark: EventTime(0),
+            wall_ms: 0,
+            ending: tideflow_core::Ending::No,
+        };
+        let resume = Resume { snapshot: None, recorded: [binding].into() };
+        let check =
+            |topics, drop: &[String]| check_inputs(&resume, None, (&inputs(topics), &[]), drop);
+        check(&[("readings", "in"), ("sites", "sites")], &[]).expect("it is there");
+        let told = check(&[("sensors", "in")], &[]).expect_err("it is gone").to_string();
+        assert!(told.starts_with("the state of `readings` is kept after epoch 1"), "{told}");
+        check(&[("sensors", "in")], &["readings".to_string()]).expect("it may be dropped");
+    }
+
+    #[test]
+    fn fault_a_source_that_is_to_read_another_topic_is_refused() {
+        let before = inputs(&[("readings", "in")]).into_iter();
+        let before = before.filter_map(|(name, topic)| Some((name, topic?))).collect();
+        let before = Topics { inputs: before, ..Topics::default() };
+        let same = [("readings", "in"), ("sites", "sites")];
+        same_as_before(&before, &inputs(&same), &[]).expect("one is new");
+        let other = inputs(&[("readings", "other")]);
+        let told = same_as_before(&before, &other, &[]).expect_err("another");
+        let words =
+            "source `readings` goes on at the offsets of topic `in`, and is to read topic `other`";
+        assert!(told.to_string().starts_with(words), "{told}");
+    }
+
+    #[test]
+    fn fault_state_that_is_to_mean_something_else_is_refused() {
+        let windows =
+            |meaning: &str| [StateForm::of::<Nothing<1>>("windows").meaning(meaning.to_string())];
+        let meanings = [("windows".to_string(), "windows of 60000 ms".to_string())].into();
+        let before = Topics { meanings, ..Topics::default() };
+        let check = |states: &[StateForm]| same_as_before(&before, &Inputs::new(), states);
+        check(&windows("windows of 60000 ms")).expect("it is the same");
+        let told = check(&windows("windows of 30000 ms")).expect_err("another").to_string();
+        let words =
+            "operator `windows` has kept windows of 60000 ms, and is to keep windows of 30000 ms";
+        assert!(told.starts_with(words), "{told}");
     }
 
     #[test]
     fn fault_state_of_a_newer_graph_is_refused() {
         let states = [StateForm::of::<Nothing<2>>("alarms")];
-        let changes = Changes::between(&snapshot(&[("alarms", &[2, 3])]), &states);
+        let snapshot = snapshot(&[("alarms", &[2, 3])]);
+        let changes = Changes::between(&snapshot, &inputs(&[("readings", "in")]), &states);
         let told = changes.allowed(&[]).expect_err("it cannot be read").to_string();
         assert!(told.contains("version 3, and this graph knows it up to 2"), "{told}");
     }

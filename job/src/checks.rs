@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use tideflow_core::{Check, CheckFailure, StateForm};
+use tideflow_core::{Check, CheckFailure, Inputs, Plan, StateForm};
 use tideflow_state::{Generation, Store, check_log_topic};
 
 use crate::StartError;
-use crate::changes::Changes;
+use crate::changes::{Changes, same_as_before};
 use crate::start::Job;
 
 impl Job {
     /// In the order in which a start would find out.
-    pub fn checks(&self, states: &[StateForm]) -> Vec<Check> {
+    pub fn checks(&self, plan: &Plan) -> Vec<Check> {
         let broker = self.kafka.broker_check();
         let after = Some(broker.key.clone());
         let topics = self.own_topics().map(|(name, partitions)| {
@@ -36,19 +36,25 @@ impl Job {
         };
         let what = format!("state `{}`", self.config.state);
         let store = Check { key: what.clone(), what, after, run: Box::new(store) };
-        let (job, states) = (self.clone(), states.to_vec());
-        let changes = move || {
-            let Some(manifest) = job.next_snapshot().map_err(failure)? else {
-                return Ok("begins empty".to_string());
-            };
-            let changes = Changes::between(&manifest, &states);
-            changes.allowed(&job.config.drop_state).map_err(failure)?;
-            Ok(changes.to_string())
-        };
+        let (job, inputs, states) = (self.clone(), plan.inputs.clone(), plan.states.clone());
+        let changes = move || job.changes(&inputs, &states).map_err(failure);
         let what = "state of the operators".to_string();
         let after = Some(store.key.clone());
         let changes = Check { key: what.clone(), what, after, run: Box::new(changes) };
         [broker].into_iter().chain(topics).chain([store, changes]).collect()
+    }
+
+    /// What becomes of what was kept, in words.
+    fn changes(&self, inputs: &Inputs, states: &[StateForm]) -> Result<String, StartError> {
+        let begins_empty = Ok("begins empty".to_string());
+        let Some(kept) = self.kept()? else { return begins_empty };
+        if let Some(before) = kept.store.topics()? {
+            same_as_before(&before, inputs, states)?;
+        }
+        let Some(manifest) = kept.next()? else { return begins_empty };
+        let changes = Changes::between(&manifest, inputs, states);
+        changes.allowed(&self.config.drop_state)?;
+        Ok(changes.to_string())
     }
 }
 

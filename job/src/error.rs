@@ -46,6 +46,72 @@ pub enum StartError {
         /// The topic.
         topic: String,
     },
+    /// Nothing is left of what a shard has published.
+    #[error(
+        "topic `{topic}` partition {shard} holds nothing of what the job has said there: the records were \
+         deleted, and with them what is published already"
+    )]
+    ProgressGone {
+        /// The topic.
+        topic: String,
+        /// The shard, whose partition it is.
+        shard: usize,
+    },
+    /// The store is of a job on another cluster.
+    #[error(
+        "state store `{state}` is of a job on the cluster `{expected}`, found the cluster `{found}`: offsets \
+         are of one cluster only"
+    )]
+    OtherCluster {
+        /// The store as configured.
+        state: String,
+        /// The id of the cluster that the job has run on.
+        expected: String,
+        /// That of this one.
+        found: String,
+    },
+    /// A source reads another topic than the one that its positions are of.
+    #[error(
+        "source `{name}` goes on at the offsets of topic `{expected}`, and is to read topic `{found}`: begin \
+         another job, or give the source another name in the graph"
+    )]
+    OtherInput {
+        /// The source.
+        name: String,
+        /// What it has read.
+        expected: String,
+        /// What it is to read.
+        found: String,
+    },
+    /// An operator takes its state for something else than it is.
+    #[error(
+        "operator `{operator}` has kept {expected}, and is to keep {found}: begin another job, or give the \
+         operator another name in the graph"
+    )]
+    OtherMeaning {
+        /// The operator.
+        operator: String,
+        /// What its state is.
+        expected: String,
+        /// What it takes it for.
+        found: String,
+    },
+    /// A worker sees another number of partitions than worker 0.
+    #[error(
+        "topic `{topic}`: worker 0 has found {expected} partitions, and another worker {found}: were some \
+         added a moment ago? Start again"
+    )]
+    Outputs {
+        /// The topic.
+        topic: String,
+        /// As worker 0 sees it.
+        expected: usize,
+        /// As this worker does.
+        found: usize,
+    },
+    /// Worker 0 has not started, for a reason that it tells.
+    #[error("worker 0 of the job has not started")]
+    Alone,
     /// A snapshot.
     #[error("{source}{beside}")]
     Snapshot {
@@ -103,7 +169,7 @@ pub enum StartError {
     },
     /// The graph has no use for state that the job has.
     #[error(
-        "the state of {} is in the snapshot after epoch {epoch}, and this graph has no such operator: it \
+        "the state of {} is kept after epoch {epoch}, and this graph has no such source or operator: it \
          would be dropped. Name it in `job.drop_state` to go on without it", quoted(.operators)
     )]
     WouldDrop {
@@ -141,6 +207,14 @@ pub enum StartError {
         asked: String,
         /// Those that are there.
         known: String,
+    },
+    /// A job that runs has removed what was being read.
+    #[error(
+        "the job has removed snapshot `{name}` meanwhile: make a savepoint of one, and read that"
+    )]
+    SnapshotGone {
+        /// The name.
+        name: String,
     },
     /// A savepoint has this name.
     #[error("a savepoint `{name}` is there already: expected a new name")]
@@ -236,6 +310,9 @@ impl StartError {
             StartError::Bindings(error) => error.kind(),
             StartError::Folder(error) => error.kind(),
             StartError::Superseded(_) => ErrorKind::Superseded,
+            StartError::Outputs { .. } | StartError::Alone | StartError::SnapshotGone { .. } => {
+                ErrorKind::Unavailable
+            }
             StartError::HalfForked { kind, .. } => *kind,
             StartError::Unusable { .. } | StartError::Unreadable { .. } | StartError::Answer(_) => {
                 ErrorKind::Fatal

@@ -9,15 +9,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tideflow_core::kafka::{Connection, KafkaConfig};
 use tideflow_core::{
-    BindingLog, BuildError, Check, Durability, Epoch, Flow, Job as Run, KeyGroup, RecentBindings,
-    Recovered, RestoreFrom, StateForm, StateRequest, crash_point,
+    BindingLog, BuildError, Check, Durability, Epoch, Flow, Job as Run, KeyGroup, Plan,
+    RecentBindings, Recovered, RestoreFrom, StateForm, StateRequest, crash_point,
 };
 use tideflow_sinks::files::{Counted, Folders};
 use tideflow_sinks::kafka::Shards;
 use tideflow_sinks::kafka::shard::Shard;
-use tideflow_state::{Generation, GenerationWatch, KafkaBindingLog, Manifest, Store};
+use tideflow_state::{Generation, GenerationWatch, KafkaBindingLog, Manifest, Store, Topics};
 
-use crate::changes::Changes;
+use crate::changes::{Changes, check_inputs};
 use crate::manifest_thread::Progress;
 use crate::snapshots::{Keeper, keep};
 use crate::start::{Job, Started, newest};
@@ -119,8 +119,8 @@ impl Durability for ExactlyOnce {
         self.job.config.snapshot_every
     }
 
-    fn checks(&self, states: &[StateForm]) -> Vec<Check> {
-        self.job.checks(states)
+    fn checks(&self, plan: &Plan) -> Vec<Check> {
+        self.job.checks(plan)
     }
 
     fn answer(
@@ -148,7 +148,10 @@ impl Durability for ExactlyOnce {
         // With nothing to replay, all shards stand at the same epoch, and keys may move.
         let outputs = match resume.recorded[..] {
             [] => BTreeMap::new(),
-            _ => started.store.outputs_before(generation).map_err(StartError::from)?,
+            _ => {
+                let before = started.store.topics_before(generation).map_err(StartError::from)?;
+                before.unwrap_or_default().outputs
+            }
         };
         let counted = started.counted.clone();
         let notes = Notes { generation, manifest, counted, counts, published, outputs };
@@ -195,18 +198,32 @@ impl Durability for ExactlyOnce {
     }
 
     fn end(&self, flow: &Flow<'_>) -> Result<(), BuildError> {
+        let (inputs, drop_state) = (flow.inputs(), &self.job.config.drop_state);
         // Looked at before the start too; another one may have taken a snapshot since.
         if let Some(manifest) = flow.found::<Manifest>() {
-            Changes::between(&manifest, &flow.states()).allowed(&self.job.config.drop_state)?;
+            Changes::between(&manifest, &inputs, &flow.states()).allowed(drop_state)?;
         }
         let shards = flow.found::<Shards>().expect("`begin` has put it there");
         let keeper = flow.found::<Keeper>().expect("`begin` has put it there");
         let folders = flow.found::<Folders>().expect("`begin` has put it there");
         let files = folders.settling().expect("it takes snapshots");
         if flow.worker().0 == 0 {
-            keeper.record_outputs(shards.outputs()).map_err(StartError::from)?;
+            let before = keeper.topics_before().map_err(StartError::from)?;
+            let states = flow.states();
+            check_inputs(flow.resume(), before.as_ref(), (&inputs, &states), drop_state)?;
+            let inputs = inputs.into_iter().filter_map(|(name, input)| Some((name, input?)));
+            let meanings = states.into_iter().map(|form| (form.operator, form.meaning));
+            let topics = Topics {
+                cluster: self.job.kafka.cluster_id().map_err(StartError::from)?,
+                inputs: inputs.collect(),
+                outputs: shards.outputs(),
+                meanings: meanings.filter(|(_, meaning)| !meaning.is_empty()).collect(),
+            };
+            keeper.record_topics(topics).map_err(StartError::from)?;
             files.begin().map_err(StartError::from)?;
             crash_point("files settled");
+        } else {
+            keeper.expect_outputs(&shards.outputs(), flow.job())?;
         }
         shards.start(&flow.job().failure);
         keep(flow, &keeper, &shards, files);

@@ -142,7 +142,10 @@ impl Progress {
 
     /// Called after each snapshot that counts.
     fn trim(&mut self) -> Result<(), KafkaError> {
-        self.ends.push_back(end_offsets(&self.kafka, &self.topic)?);
+        // The last offset is left, if only that of a transaction's end: who finds nothing knows that somebody
+        // else has deleted it.
+        let ends = end_offsets(&self.kafka, &self.topic)?.into_iter();
+        self.ends.push_back(ends.map(|(partition, end)| (partition, (end - 1).max(0))).collect());
         if self.ends.len() > PROGRESS_KEPT {
             let before = self.ends.pop_front().expect("it is not empty");
             delete_records(&self.kafka, &self.topic, &before)?;

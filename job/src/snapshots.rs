@@ -8,6 +8,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tideflow_core::timely::container::CapacityContainerBuilder;
@@ -16,14 +18,19 @@ use tideflow_core::timely::dataflow::channels::pact::{Exchange, Pipeline};
 use tideflow_core::timely::dataflow::operators::Capability;
 use tideflow_core::timely::dataflow::operators::generic::OutputBuilder;
 use tideflow_core::timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use tideflow_core::{Epoch, Flow, OperatorName, SnapshotPart, Standing, crash_point};
+use tideflow_core::{Epoch, Flow, Job as Run, OperatorName, SnapshotPart, Standing, crash_point};
 use tideflow_sinks::files::Settling;
 use tideflow_sinks::kafka::{Shards, shard};
 use tideflow_state::{
-    BindingPlaces, BindingsTopic, Generation, Manifest, SnapshotError, Store, WorkerState, Written,
+    BindingPlaces, BindingsTopic, Generation, Manifest, SnapshotError, Store, Topics, WorkerState,
+    Written,
 };
 
+use crate::StartError;
 use crate::manifest_thread::{Left, ManifestThread, Progress};
+
+/// How soon what worker 0 has recorded is looked for again.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// What the operators need of the job.
 pub(crate) struct Keeper {
@@ -38,9 +45,38 @@ impl Keeper {
         Keeper { store, generation, published, log: None }
     }
 
-    /// Before anything is written.
-    pub fn record_outputs(&self, outputs: BTreeMap<String, usize>) -> Result<(), SnapshotError> {
-        self.store.write_outputs(self.generation, outputs)
+    /// What the last start before this one has read and written.
+    pub fn topics_before(&self) -> Result<Option<Topics>, SnapshotError> {
+        self.store.topics_before(self.generation)
+    }
+
+    /// On worker 0, before anything is written.
+    pub fn record_topics(&self, topics: Topics) -> Result<(), SnapshotError> {
+        self.store.write_topics(self.generation, topics)
+    }
+
+    /// On the other workers: a key's records must go to the same shard wherever they come from, so all count
+    /// the partitions that worker 0 counts. Waits until it has said so.
+    pub fn expect_outputs(
+        &self,
+        own: &BTreeMap<String, usize>,
+        run: &Run,
+    ) -> Result<(), StartError> {
+        let deadline = Instant::now() + run.join_timeout;
+        let recorded = loop {
+            if let Some(recorded) = self.store.topics_of(self.generation)? {
+                break recorded.outputs;
+            }
+            if run.failure.is_set() || Instant::now() >= deadline {
+                return Err(StartError::Alone);
+            }
+            thread::park_timeout(LOOK);
+        };
+        let other = own.iter().find(|(topic, found)| recorded.get(*topic) != Some(found));
+        other.map_or(Ok(()), |(topic, found)| {
+            let expected = recorded.get(topic).copied().unwrap_or_default();
+            Err(StartError::Outputs { topic: topic.clone(), expected, found: *found })
+        })
     }
 
     /// On worker 0.

@@ -9,7 +9,8 @@ use tideflow_core::{Epoch, Failure, Resume, Standing, crash_point};
 use tideflow_sinks::files::Counted;
 use tideflow_sinks::kafka::shard::{Shard, ShardConfig, ShardProgress, read_progress};
 use tideflow_state::{
-    BindingsTopic, Generation, Manifest, Replay, Store, Superseded, check_log_topic, open_log_topic,
+    BindingsTopic, Generation, Manifest, Replay, Store, Superseded, Topics, check_log_topic,
+    open_log_topic,
 };
 
 use crate::{JobConfig, StartError};
@@ -38,13 +39,12 @@ pub(crate) struct Started {
 }
 
 /// What earlier starts have left in the store, in the order in which a start writes it.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Left {
     Nothing,
-    /// The job's topics were made before it was taken.
+    /// The job's own topics were made before it was taken.
     Generation,
-    /// All of the job's topics were written before they were recorded.
-    Outputs,
+    /// The job's own topics were written before this was.
+    Topics(Topics),
 }
 
 impl Started {
@@ -72,6 +72,9 @@ impl Job {
         let state = &self.config.state;
         Store::check_job(state, &self.name)?;
         let (store, left) = self.look_into_store()?;
+        if let Left::Topics(topics) = &left {
+            self.check_cluster(topics)?;
+        }
         for (topic, partitions) in self.own_topics() {
             let there = check_log_topic(&self.kafka, &topic, partitions, self.config.copies())?;
             let written = there && {
@@ -82,11 +85,11 @@ impl Job {
             match left {
                 Left::Nothing if !written => {}
                 // By another first start, perhaps, that has begun meanwhile: looked at again.
-                Left::Nothing if self.look_into_store()?.1 != Left::Nothing => {}
+                Left::Nothing if !matches!(self.look_into_store()?.1, Left::Nothing) => {}
                 Left::Nothing => return Err(StartError::StoreAway { state, topic }),
                 _ if !there => return Err(StartError::TopicAway { state, topic }),
-                Left::Outputs if !written => return Err(StartError::TopicEmpty { state, topic }),
-                Left::Generation | Left::Outputs => {}
+                Left::Topics(_) if !written => return Err(StartError::TopicEmpty { state, topic }),
+                Left::Generation | Left::Topics(_) => {}
             }
         }
         Ok(store)
@@ -100,10 +103,18 @@ impl Job {
         let store = self.store()?;
         let left = match store.generation()? {
             Generation(0) => Left::Nothing,
-            _ if store.has_outputs()? => Left::Outputs,
-            _ => Left::Generation,
+            _ => store.topics()?.map_or(Left::Generation, Left::Topics),
         };
         Ok((Some(store), left))
+    }
+
+    /// Offsets are those of one cluster.
+    fn check_cluster(&self, topics: &Topics) -> Result<(), StartError> {
+        let (expected, found) = (topics.cluster.clone(), self.kafka.cluster_id()?);
+        if expected.is_empty() || found.is_empty() || expected == found {
+            return Ok(());
+        }
+        Err(StartError::OtherCluster { state: self.config.state.clone(), expected, found })
     }
 
     /// The topics of the job's own, with their partitions.
@@ -159,6 +170,10 @@ impl Job {
             Ok(read_progress(&self.kafka, &config, sentinel, || failure.is_set())?)
         })?;
         crash_point("sentinels committed");
+        let emptied = progress.iter().position(|progress| progress.emptied);
+        if let (Some(shard), Some(_)) = (emptied, store.topics_before(generation)?) {
+            return Err(StartError::ProgressGone { topic: self.progress_topic(), shard });
+        }
         let marker = bindings.mark(generation, self.kafka.connect_timeout())?;
         crash_point("marker acknowledged");
         let counted = progress.first().map_or(&[][..], |shard_0| &shard_0.manifests);

@@ -7,13 +7,13 @@
 
 mod entry;
 mod generation;
-mod outputs;
 mod place;
 mod replay;
 mod savepoint;
 mod snapshot;
 mod store;
 mod topic;
+mod topics;
 mod watch;
 
 pub use entry::{Entry, EntryError};
@@ -25,4 +25,5 @@ pub use topic::{
     BindingPlace, BindingPlaces, BindingsTopic, Copies, KafkaBindingLog, LogTopicError, Marker,
     ReadBindingsError, check_log_topic, open_log_topic,
 };
+pub use topics::Topics;
 pub use watch::{GenerationWatch, Superseded};

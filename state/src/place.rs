@@ -54,9 +54,12 @@ fn in_bucket(place: &str, _: &str) -> Result<Arc<dyn ObjectStore>, StoreError> {
 fn in_bucket(place: &str, bucket: &str) -> Result<Arc<dyn ObjectStore>, StoreError> {
     use std::time::Duration;
 
-    use object_store::RetryConfig;
-    use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+    use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
     use object_store::prefix::PrefixStore;
+    use object_store::{ClientConfigKey, RetryConfig};
+
+    /// How long one request may take. A worker's state is one: 5 GB at most, as the protocol has it.
+    const REQUEST: &str = "300s";
 
     let (bucket, prefix) = bucket.split_once('/').unwrap_or((bucket, ""));
     // Whoever asks tries again by himself, or has to know soon.
@@ -69,6 +72,7 @@ fn in_bucket(place: &str, bucket: &str) -> Result<Arc<dyn ObjectStore>, StoreErr
         .with_bucket_name(bucket)
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .with_retry(retry)
+        .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), REQUEST)
         .build();
     let store = store.map_err(|error| wrong(place, "a bucket", error))?;
     match prefix.trim_end_matches('/') {

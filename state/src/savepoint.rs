@@ -16,16 +16,26 @@ impl Store {
     pub fn save(&self, name: &str, manifest: &Manifest) -> Result<(), SnapshotError> {
         let path = format!("{SAVEPOINTS}/{name}");
         self.create(&path, manifest.text())?;
-        // What was cleaned up before this was written is gone.
-        let there: BTreeSet<String> = self.names(SEGMENTS)?.into_iter().collect();
-        match manifest.segments().find(|segment| !there.contains(*segment)) {
-            None => Ok(()),
-            Some(segment) => {
-                self.remove(&path)?;
-                let (place, name) = (self.place().to_string(), format!("{SEGMENTS}/{segment}"));
-                Err(StoreError::Missing { place, name }.into())
+        // A clean-up that has not seen it has removed all else that names the snapshot's parts before.
+        if self.is_named(manifest, name)? {
+            return Ok(());
+        }
+        self.remove(&path)?;
+        let (place, name) = (self.place().to_string(), format!("{MANIFESTS}/{}", manifest.name()));
+        Err(StoreError::Missing { place, name }.into())
+    }
+
+    /// Whether the manifest is still there, or a savepoint of the same but this one.
+    fn is_named(&self, manifest: &Manifest, but: &str) -> Result<bool, SnapshotError> {
+        if self.names(MANIFESTS)?.contains(&manifest.name()) {
+            return Ok(true);
+        }
+        for name in self.savepoints()?.iter().filter(|name| *name != but) {
+            if self.savepoint(name)?.name() == manifest.name() {
+                return Ok(true);
             }
         }
+        Ok(false)
     }
 
     /// The names of all savepoints, in order.
@@ -47,11 +57,9 @@ impl Store {
     /// Keeps a savepoint no longer; what no other snapshot needs of it goes with the next clean-up.
     ///
     /// # Errors
-    /// [`StoreError::Missing`] where there is none of this name.
-    pub fn drop_savepoint(&self, name: &str) -> Result<(), StoreError> {
-        let path = format!("{SAVEPOINTS}/{name}");
-        self.read(&path)?;
-        self.remove(&path)
+    /// When the store does not do it; none of this name is well too.
+    pub fn remove_savepoint(&self, name: &str) -> Result<(), StoreError> {
+        self.remove(&format!("{SAVEPOINTS}/{name}"))
     }
 
     /// The objects that are not needed: manifests of `kept`'s generation and before that are neither `kept`
@@ -65,12 +73,46 @@ impl Store {
         kept: &Manifest,
         beside: &[String],
     ) -> Result<Vec<String>, SnapshotError> {
-        let names = self.names(MANIFESTS)?;
+        let (needed, old) = self.manifests_by_need(kept, beside)?;
+        Ok([old, self.unnamed_segments(kept, &needed)?].concat())
+    }
+
+    /// Removes the [`Store::garbage`], and says what that was.
+    ///
+    /// # Errors
+    /// Those of it; when the store does not do it.
+    pub fn collect_garbage(
+        &self,
+        kept: &Manifest,
+        beside: &[String],
+    ) -> Result<Vec<String>, SnapshotError> {
+        let (needed, old) = self.manifests_by_need(kept, beside)?;
+        old.iter().try_for_each(|name| self.remove(name))?;
+        // Savepoints are looked at when no new one can be made of what was removed.
+        let segments = self.unnamed_segments(kept, &needed)?;
+        segments.iter().try_for_each(|name| self.remove(name))?;
+        Ok([old, segments].concat())
+    }
+
+    /// The names of the manifests that are needed, and the objects of the others.
+    fn manifests_by_need(
+        &self,
+        kept: &Manifest,
+        beside: &[String],
+    ) -> Result<(Vec<String>, Vec<String>), SnapshotError> {
         let kept_name = kept.name();
         let needed = |name: &String| *name >= kept_name || beside.contains(name);
-        let (needed, old): (Vec<_>, Vec<_>) = names.into_iter().partition(needed);
+        let (needed, old) = self.names(MANIFESTS)?.into_iter().partition::<Vec<_>, _>(needed);
+        Ok((needed, old.into_iter().map(|name| format!("{MANIFESTS}/{name}")).collect()))
+    }
+
+    fn unnamed_segments(
+        &self,
+        kept: &Manifest,
+        manifests: &[String],
+    ) -> Result<Vec<String>, SnapshotError> {
         let mut named = BTreeSet::new();
-        for name in &needed {
+        for name in manifests {
             named.extend(self.manifest(name)?.segments().map(str::to_string));
         }
         for name in self.savepoints()? {
@@ -80,17 +122,7 @@ impl Store {
         let limit = format!("{:020}-", kept.epoch);
         let segments = self.names(SEGMENTS)?.into_iter();
         let segments = segments.filter(|name| *name < limit && !named.contains(name));
-        let manifests = old.into_iter().map(|name| format!("{MANIFESTS}/{name}"));
-        Ok(manifests.chain(segments.map(|name| format!("{SEGMENTS}/{name}"))).collect())
-    }
-
-    /// Removes the [`Store::garbage`].
-    ///
-    /// # Errors
-    /// Those of it; when the store does not do it.
-    pub fn collect_garbage(&self, kept: &Manifest, beside: &[String]) -> Result<(), SnapshotError> {
-        let garbage = self.garbage(kept, beside)?;
-        garbage.iter().try_for_each(|name| Ok(self.remove(name)?))
+        Ok(segments.map(|name| format!("{SEGMENTS}/{name}")).collect())
     }
 
     /// Copies the parts of a snapshot into the store of another job.

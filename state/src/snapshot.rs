@@ -27,9 +27,9 @@ pub enum SnapshotError {
         /// Expected and found.
         reason: String,
     },
-    /// The record of what a start has written is none.
-    #[error("outputs of generation `{name}`: {reason}")]
-    Outputs {
+    /// The record of what a start reads and writes is none.
+    #[error("topics of generation `{name}`: {reason}")]
+    Topics {
         /// The generation.
         name: String,
         /// Expected and found.
@@ -70,7 +70,7 @@ impl SnapshotError {
         match self {
             SnapshotError::Store(error) => error.kind(),
             SnapshotError::Manifest { .. }
-            | SnapshotError::Outputs { .. }
+            | SnapshotError::Topics { .. }
             | SnapshotError::Damaged { .. }
             | SnapshotError::CutShort { .. } => ErrorKind::Fatal,
         }

@@ -302,9 +302,9 @@ fn a_savepoint_keeps_its_parts_until_it_is_dropped() {
     let kept = store.savepoint("before").expect("it is kept");
     assert_eq!(content(&recover(&store, &kept, 3)), BTreeMap::from([(7, 42)]));
 
-    store.drop_savepoint("before").expect("it is there");
+    store.remove_savepoint("before").expect("it is there");
     assert!(store.savepoints().expect("it answers").is_empty());
-    assert!(store.drop_savepoint("before").is_err());
+    assert!(store.savepoint("before").is_err());
     store.collect_garbage(&last, &[]).expect("well");
     // What was deleted cannot be kept any more, and leaves no savepoint behind.
     let late = store.save("late", &kept).expect_err("its parts are gone").to_string();

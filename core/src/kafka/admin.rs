@@ -48,6 +48,25 @@ impl KafkaConfig {
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         Ok(found.map_or(0, |found| found.partitions().len()))
     }
+
+    /// How many brokers there are. Waits as [`KafkaConfig::partitions`] does.
+    ///
+    /// # Errors
+    /// Those of [`KafkaConfig::reachable`].
+    pub fn brokers_there(&self) -> Result<usize, KafkaError> {
+        Ok(Question::new(self)?.metadata(None)?.brokers().len())
+    }
+
+    /// The cluster's own id; empty where its brokers have none. Waits as [`KafkaConfig::partitions`] does.
+    ///
+    /// # Errors
+    /// Those of [`KafkaConfig::reachable`].
+    pub fn cluster_id(&self) -> Result<String, KafkaError> {
+        let question = Question::new(self)?;
+        question.metadata(None)?;
+        let found = question.clients.asks.client().fetch_cluster_id(question.left());
+        Ok(found.unwrap_or_default())
+    }
 }
 
 /// A question or an order, with a deadline for the answer.

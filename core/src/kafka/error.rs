@@ -73,10 +73,10 @@ pub enum KafkaError {
         /// The offset asked for.
         offset: i64,
     },
-    /// Where a job must go on is not in the partition any more.
+    /// Where a job must go on is not in the partition any more: it begins behind that.
     #[error(
         "topic `{topic}` partition {partition}: the job goes on at offset {offset}, but there are \
-         only offsets {first} to {end}: deleted by retention, or the topic was made anew"
+         only offsets {first} to {end}: deleted by retention; with `lost = \"earliest\"` the source goes on without"
     )]
     OffsetsLost {
         /// The topic.
@@ -89,6 +89,35 @@ pub enum KafkaError {
         first: i64,
         /// The offset behind the last.
         end: i64,
+    },
+    /// Where a job must go on is not in the partition any more: it ends before that.
+    #[error(
+        "topic `{topic}` partition {partition}: the job goes on at offset {offset}, but there are \
+         only offsets {first} to {end}: the topic was made anew, or the brokers have lost its end"
+    )]
+    OffsetsAhead {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The offset to go on at.
+        offset: i64,
+        /// The first offset there is.
+        first: i64,
+        /// The offset behind the last.
+        end: i64,
+    },
+    /// A topic has fewer partitions than a job has read of it.
+    #[error(
+        "topic `{topic}` has {found} partitions, and the job has read {known}: was it made anew?"
+    )]
+    PartitionsGone {
+        /// The topic.
+        topic: String,
+        /// Partitions there are.
+        found: usize,
+        /// Partitions that the job knows of.
+        known: usize,
     },
     /// Stored bytes that cannot be read; going on would skip records.
     #[error("topic `{topic}` partition {partition} offset {offset}: {reason}")]

@@ -139,6 +139,9 @@ const RESERVED: &[(&str, &str)] = &[
     ("test.mock.num.brokers", "use the embedded broker"),
 ];
 
+/// What a producer must be able to send, in bytes.
+const MESSAGE_MIN: u64 = 1_000_000;
+
 fn fixed() -> impl Iterator<Item = (&'static str, &'static str)> {
     [EVERYONE, CONSUMER, PRODUCER, JOURNAL]
         .into_iter()
@@ -148,11 +151,16 @@ fn fixed() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 pub(super) fn check_options(options: &BTreeMap<String, String>) -> Result<(), KafkaConfigError> {
     let reserved = || fixed().chain(RESERVED.iter().copied());
-    for key in options.keys() {
+    for (key, value) in options {
         // librdkafka takes a `topic.` prefix for topic-level keys: the same key by another name.
         let name = key.strip_prefix("topic.").unwrap_or(key);
         if let Some((_, because)) = reserved().find(|(reserved, _)| *reserved == name) {
             return Err(KafkaConfigError::Reserved { key: key.clone(), because });
+        }
+        let less = |value: &String| value.parse::<u64>().is_ok_and(|bytes| bytes < MESSAGE_MIN);
+        if name == "message.max.bytes" && less(value) {
+            let reason = format!("expected {MESSAGE_MIN} or more: a dead letter may have as many");
+            return Err(KafkaConfigError::Rejected { key: key.clone(), reason });
         }
     }
     Ok(())

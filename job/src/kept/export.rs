@@ -36,7 +36,13 @@ pub(super) fn export(
     for form in states.iter().filter(meant) {
         let operator = serde_json::json!(form.operator);
         for found in kept.groups(&manifest, &form.operator) {
-            let (group, version, bytes) = found?;
+            let (group, version, bytes) = match found {
+                Ok(found) => found,
+                Err(error) => {
+                    let name = manifest.name();
+                    return Err(kept.why(snapshot.unwrap_or(&name), error)?);
+                }
+            };
             let mut written: io::Result<()> = Ok(());
             let shown = form.show(version, &bytes, &mut |found, state| {
                 if written.is_ok() && key.as_ref().is_none_or(|key| key.iter().any(|k| k == found))

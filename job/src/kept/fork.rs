@@ -4,7 +4,9 @@ use std::io::Write;
 
 use tideflow_core::{Binding, Ending, Failure};
 use tideflow_sinks::kafka::shard::{self, Note};
-use tideflow_state::{BindingsTopic, Generation, Manifest, Store, check_log_topic, open_log_topic};
+use tideflow_state::{
+    BindingsTopic, Generation, Manifest, Store, Topics, check_log_topic, open_log_topic,
+};
 
 use crate::StartError;
 use crate::start::Job;
@@ -64,6 +66,9 @@ impl Job {
         let Manifest { epoch, watermark, parts, .. } = manifest.clone();
         let binding = Binding { epoch, parts, watermark, wall_ms: 0, ending: Ending::No };
         let binding_offset = bindings.begin_behind(generation, binding, within)?;
+        // It goes on in what the other has read, on the same cluster, and has written nothing.
+        let before = from.topics()?.unwrap_or_default();
+        store.write_topics(generation, Topics { outputs: Default::default(), ..before })?;
         let own = Manifest {
             generation,
             binding_offset,

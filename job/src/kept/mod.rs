@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tideflow_core::{Restored, StateForm, StateRequest};
 use tideflow_sinks::kafka::shard::look_at_progress;
-use tideflow_state::{Manifest, SnapshotError, Store, StoreError, check_log_topic};
+use tideflow_state::{Generation, Manifest, SnapshotError, Store, StoreError, check_log_topic};
 
 use crate::StartError;
 use crate::start::{Job, asked_for};
@@ -30,6 +30,9 @@ impl Job {
     /// What is kept of the job; none where it has never started.
     pub fn kept(&self) -> Result<Option<Kept>, StartError> {
         let Some(store) = self.find_store()? else { return Ok(None) };
+        if store.generation()? == Generation(0) {
+            return Ok(None);
+        }
         Ok(Some(Kept { job: self.clone(), store, counted: self.counted()? }))
     }
 
@@ -48,26 +51,17 @@ impl Job {
     fn newest(&self, store: &Store, name: &str) -> Result<Manifest, StartError> {
         let mut name = name.to_string();
         for _ in 0..LOOKS {
-            let found = store.manifest(&name);
-            if found.is_ok() {
-                return Ok(found?);
-            }
-            match self.counted()?.pop() {
-                Some(newer) if newer != name => name = newer,
-                _ => return Ok(found?),
+            let error = match store.manifest(&name) {
+                Ok(found) => return Ok(found),
+                Err(error) => error,
+            };
+            let counted = self.counted()?;
+            match counted.last() {
+                Some(newer) if *newer != name => name = newer.clone(),
+                _ => return Err(StartError::of_snapshot(error, &name, &counted)),
             }
         }
         Ok(store.manifest(&name)?)
-    }
-
-    /// The snapshot that the next start goes on from, if there is one.
-    pub fn next_snapshot(&self) -> Result<Option<Manifest>, StartError> {
-        let Some(kept) = self.kept()? else { return Ok(None) };
-        match (self.config.snapshot.as_str(), kept.newest()) {
-            ("", None) => Ok(None),
-            ("", Some(_)) => kept.manifest(None).map(Some),
-            (asked, _) => asked_for(&kept.store, &kept.counted, asked).map(Some),
-        }
     }
 
     /// Does what was asked, and writes the answer.
@@ -101,11 +95,19 @@ impl Job {
                 if !known.contains(savepoint) {
                     return Err(StartError::no_snapshot(savepoint, &known));
                 }
-                kept.store.drop_savepoint(savepoint)?;
+                kept.store.remove_savepoint(savepoint)?;
                 Ok(writeln!(out, "savepoint `{savepoint}` is kept no longer")?)
             }
             StateRequest::Fork { job, snapshot } => {
-                self.fork(&kept.store, &kept.manifest(snapshot.as_deref())?, job, out)
+                let manifest = kept.manifest(snapshot.as_deref())?;
+                // A job that runs would remove what is being copied.
+                let held: String = format!("fork-{job}").chars().take(64).collect();
+                check_name(&held)?;
+                kept.store.remove_savepoint(&held)?;
+                save(&kept.store, &held, &manifest)?;
+                let forked = self.fork(&kept.store, &manifest, job, out);
+                kept.store.remove_savepoint(&held)?;
+                forked
             }
         }
     }
@@ -115,6 +117,15 @@ impl Kept {
     /// The name of the manifest that the next start goes on from.
     fn newest(&self) -> Option<&str> {
         self.counted.last().map(String::as_str)
+    }
+
+    /// The snapshot that the next start goes on from, if there is one.
+    pub fn next(&self) -> Result<Option<Manifest>, StartError> {
+        match (self.job.config.snapshot.as_str(), self.newest()) {
+            ("", None) => Ok(None),
+            ("", Some(_)) => self.manifest(None).map(Some),
+            (asked, _) => asked_for(&self.store, &self.counted, asked).map(Some),
+        }
     }
 
     /// All that may be named.
@@ -135,6 +146,20 @@ impl Kept {
             (None, Some(name)) => self.job.newest(&self.store, name),
             (None, None) => Err(StartError::NoSnapshot),
         }
+    }
+
+    /// Whether a job that runs has removed it, as it does with what two later snapshots have followed.
+    fn is_gone(&self, name: &str) -> Result<bool, StartError> {
+        let known = [self.job.counted()?, self.store.savepoints()?].concat();
+        Ok(!known.iter().any(|known| known == name))
+    }
+
+    /// Why something of the snapshot of this name cannot be read.
+    fn why(&self, name: &str, error: SnapshotError) -> Result<StartError, StartError> {
+        Ok(match self.is_gone(name)? {
+            true => StartError::SnapshotGone { name: name.to_string() },
+            false => error.into(),
+        })
     }
 
     /// An operator's state, one key group after the other: all of it may be more than fits into memory.
@@ -176,11 +201,12 @@ fn check_name(name: &str) -> Result<(), StartError> {
 fn collect(kept: &Kept, dry_run: bool, out: &mut dyn Write) -> Result<(), StartError> {
     let newest = kept.manifest(None)?;
     // Looked at again: a job that runs may have taken others since.
-    let garbage = kept.store.garbage(&newest, &kept.job.counted()?)?;
+    let counted = kept.job.counted()?;
+    let garbage = match dry_run {
+        true => kept.store.garbage(&newest, &counted)?,
+        false => kept.store.collect_garbage(&newest, &counted)?,
+    };
     for name in &garbage {
-        if !dry_run {
-            kept.store.remove(name)?;
-        }
         writeln!(out, "{} {name}", if dry_run { "not needed" } else { "removed" })?;
     }
     Ok(writeln!(out, "{} objects", garbage.len())?)

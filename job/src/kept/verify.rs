@@ -30,6 +30,7 @@ pub(super) fn verify(
         };
         match problems[..] {
             [] => writeln!(out, "ok    {name}")?,
+            _ if kept.is_gone(name)? => writeln!(out, "gone  {name}: the job has removed it")?,
             _ => {
                 bad += 1;
                 for problem in &problems {
@@ -47,10 +48,12 @@ pub(super) fn verify(
 fn problems(kept: &Kept, manifest: &Manifest, states: &[StateForm]) -> Vec<String> {
     let problems = manifest.operators.keys().flat_map(|operator| {
         let form = states.iter().find(|form| form.operator == *operator);
-        kept.groups(manifest, operator).filter_map(move |found| match found {
+        let unknown = form.is_none().then(|| format!("this graph has no operator `{operator}`"));
+        let damaged = kept.groups(manifest, operator).filter_map(move |found| match found {
             Err(error) => Some(error.to_string()),
             Ok(group) => unreadable(form?, &group),
-        })
+        });
+        unknown.into_iter().chain(damaged)
     });
     problems.collect()
 }

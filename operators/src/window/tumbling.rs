@@ -201,6 +201,10 @@ where
     type Side = Late<D>;
     type State = OpenWindows<D, K, A>;
 
+    fn meaning(&self) -> String {
+        format!("windows of {} ms", self.length_ms)
+    }
+
     fn state(&mut self) -> &mut Groups<OpenWindows<D, K, A>> {
         self.table.state()
     }

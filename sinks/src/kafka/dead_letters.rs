@@ -113,6 +113,7 @@ impl DeadLetterTopic {
                 "partition": told.partition,
                 "offset": told.offset,
                 "timestamp": told.timestamp,
+                "cut": told.cut,
                 "key": text(letter.key()),
                 "value": text(letter.payload()),
             });
@@ -135,7 +136,7 @@ impl DeadLetterTopic {
         let group = group.expect("a consumer with a group has its metadata");
         let (mut sent, mut left, mut open) = (0_u64, 0_u64, TopicPartitionList::new());
         let (mut in_open, mut begun) = (0, false);
-        reader.each(all, |letter| {
+        let read = reader.each(all, |letter| {
             if !begun {
                 base.begin_transaction().map_err(|error| self.failed("sending back", &error))?;
                 begun = true;
@@ -151,7 +152,14 @@ impl DeadLetterTopic {
                 (open, in_open, begun) = (TopicPartitionList::new(), 0, false);
             }
             Ok(())
-        })?;
+        });
+        if let Err(error) = read {
+            // Readers of these topics would wait for the end of what is open.
+            if begun && let Err(left) = base.abort_transaction(self.kafka.connect_timeout()) {
+                tracing::debug!(%left, "what was open is left to its timeout");
+            }
+            return Err(error);
+        }
         if begun {
             self.commit(&producer, &open, &group)?;
         }

@@ -14,7 +14,7 @@ use tideflow_core::{
 use super::consumer::{BatchConsumer, MessageRef, Polled, StartOffset};
 use super::partition::{Partition, hold_back, hold_back_replay, replayed};
 use super::placement::own_partitions;
-use super::positions::positions;
+use super::positions::{partitions, positions};
 use super::source::{Decoded, Decoder, KafkaSourceConfig, Until, failed, ms};
 
 /// A [`super::KafkaSource`] as it runs on one worker.
@@ -58,14 +58,15 @@ impl<D: Event + ExchangeData + Clone> KafkaReader<D> {
         start: SourceStart,
     ) -> Result<Self, KafkaError> {
         let SourceStart { name, worker, workers, job, resume, waker } = start;
-        let count = kafka.partitions(&config.topic)?;
+        let known = resume.partitions(name.as_str());
+        let count = partitions(&kafka, &config.topic, &known)?;
         let mut consumer =
             BatchConsumer::new(&kafka, &config.topic, &config.group, config.queue_kb)?;
         consumer.set_wake(Box::new(move || {
             let _ = waker.activate(); // fails when the worker has ended, which needs no waking
         }));
         let own = own_partitions(&config.topic, 0..count, worker, workers);
-        let from = positions(&consumer, &config, &own, name.as_str(), &resume)?;
+        let from = positions(&consumer, &config, &own, known)?;
         let ends = match config.until {
             Until::Never => vec![None; own.len()],
             Until::End => {

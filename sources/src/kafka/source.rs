@@ -220,6 +220,10 @@ impl<D: Event + ExchangeData + Clone> SourceSpec for KafkaSource<D> {
         format!("Kafka topic {}", self.config.topic)
     }
 
+    fn input(&self) -> Option<String> {
+        Some(self.config.topic.clone())
+    }
+
     fn checks(&self) -> Vec<Check> {
         let mut checks: Vec<_> =
             self.kafka.topic_checks(&self.config.topic, self.config.partitions).into();

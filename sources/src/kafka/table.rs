@@ -78,13 +78,24 @@ impl KafkaTableConfig {
     }
 }
 
-/// Which setting has a compacted topic forget within `least` milliseconds.
+/// Which setting has a topic forget the entry of a key, or a compacted one an older entry within `least`
+/// milliseconds.
 ///
 /// Epochs that were published and come after the last snapshot are read again after a crash. If an entry
 /// has been compacted away since, the group that had it for an epoch would keep it for ever; and a
 /// tombstone that is gone is never heard of.
 fn too_short(settings: &BTreeMap<String, String>, least: u64) -> Option<String> {
-    if !settings.get("cleanup.policy")?.contains("compact") {
+    let policy = settings.get("cleanup.policy")?;
+    if policy.contains("delete") {
+        let limits = ["retention.ms", "retention.bytes"].into_iter();
+        let limited = limits.filter_map(|name| Some((name, settings.get(name)?)));
+        if let Some((name, found)) = limited.into_iter().find(|(_, found)| *found != "-1") {
+            return Some(format!(
+                "expected `{name}` of -1, found {found}: entries would be deleted"
+            ));
+        }
+    }
+    if !policy.contains("compact") {
         return None;
     }
     let short = |name: &str| {
@@ -119,5 +130,9 @@ mod tests {
         assert_eq!(refused("compact", "0", "1000").as_deref(), Some(expected));
         let found = refused("compact,delete", "1000", "999").expect("too short");
         assert!(found.contains("`delete.retention.ms`"), "{found}");
+        let settings = [("cleanup.policy", "delete"), ("retention.ms", "3600000")];
+        let settings = settings.map(|(name, value)| (name.to_string(), value.to_string()));
+        let expected = "expected `retention.ms` of -1, found 3600000: entries would be deleted";
+        assert_eq!(too_short(&settings.into(), 1_000).as_deref(), Some(expected));
     }
 }

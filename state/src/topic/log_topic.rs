@@ -34,6 +34,18 @@ pub enum LogTopicError {
         /// [`Copies::insync_min`].
         insync_min: usize,
     },
+    /// There are fewer brokers than copies.
+    #[error(
+        "topic `{topic}` is to have {replication} copies (`job.replication`), and there are {found} brokers"
+    )]
+    Brokers {
+        /// The topic.
+        topic: String,
+        /// [`Copies::replication`].
+        replication: usize,
+        /// Brokers there are.
+        found: usize,
+    },
     /// The topic is there with another setting.
     #[error("topic `{topic}` has {setting} `{found}`, expected {expected}: {because}")]
     Setting {
@@ -55,7 +67,7 @@ impl LogTopicError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             LogTopicError::Kafka(error) => error.kind(),
-            LogTopicError::Copies { .. } | LogTopicError::Setting { .. } => ErrorKind::Invalid,
+            _ => ErrorKind::Invalid,
         }
     }
 }
@@ -119,7 +131,12 @@ pub fn check_log_topic(
     }
     match describe_topic(kafka, name) {
         Ok(found) => check(name, partitions, copies, &found).map(|()| true),
-        Err(KafkaError::TopicMissing { .. }) => Ok(false),
+        Err(KafkaError::TopicMissing { .. }) => match kafka.brokers_there()? {
+            found if found < replication => {
+                Err(LogTopicError::Brokers { topic: name.to_string(), replication, found })
+            }
+            _ => Ok(false),
+        },
         Err(error) => Err(error.into()),
     }
 }
@@ -147,7 +164,8 @@ fn check(
         Err(LogTopicError::Setting { topic, setting, expected, found, because })
     };
     if found.partitions != partitions {
-        let because = "the order of its records is what a restart relies on";
+        let because = "one for each of the job's shards (`job.shards`), or a single log: what is in them \
+                       would be read wrongly";
         return wrong(
             "partitions",
             format!("`{partitions}`"),

@@ -5,6 +5,9 @@
 //! stops; whatever has happened, one more generation alone brings all results out; and the invariants that
 //! the protocol rests on. And the checker must find it out when any rule of the protocol is left out: by
 //! what becomes of the results, whatever the invariants say.
+//!
+//! Left out, and shown by tests of their own: more than one epoch at a time, the trimming of topics, the clean-up
+//! of snapshots, `job.snapshot`, files.
 #![expect(missing_docs, reason = "a test whose types a public trait shows")]
 
 mod invariants;

@@ -1,5 +1,6 @@
 //! The job that is killed, and the run left alone that says what it must publish.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
@@ -35,6 +36,22 @@ fn inputs(readings: u64) -> impl Iterator<Item = Input> {
 pub struct LeftAlone {
     topics: Topics,
     results: [Vec<Sent>; 4],
+    orders: [Order; 3],
+}
+
+/// What a topic says of each key, one after the other.
+type Order = BTreeMap<Option<Vec<u8>>, Vec<Option<Vec<u8>>>>;
+
+/// That of windows, scores and alarms. Dead letters of a key may come from several partitions.
+fn orders(published: &[Vec<Sent>; 4]) -> [Order; 3] {
+    let [keyed @ .., _] = published;
+    keyed.each_ref().map(|records| {
+        let mut order = Order::new();
+        for Sent { key, value, .. } in records {
+            order.entry(key.clone()).or_default().push(value.clone());
+        }
+        order
+    })
 }
 
 impl LeftAlone {
@@ -44,11 +61,13 @@ impl LeftAlone {
         topics.send(inputs(readings));
         let command = || over(&topics, &["--job.delivery=at_least_once"]);
         Start::of(command, (1, 2), None, &[]).end_well();
-        let results = results(&topics);
+        let published = published(&topics);
+        let orders = orders(&published);
+        let results = published.map(content);
         let counts = results.each_ref().map(Vec::len);
         let enough = counts[..3].iter().all(|n| *n > 100);
         assert!(enough && counts[3] as u64 == readings / 10_000, "{counts:?}");
-        LeftAlone { topics, results }
+        LeftAlone { topics, results, orders }
     }
 
     /// [`READINGS`] on the broker of all tests.
@@ -64,11 +83,6 @@ pub fn published(topics: &Topics) -> [Vec<Sent>; 4] {
     assert_eq!(topics.read(&topics.late), [], "late within the bound");
     let all = [&topics.windows, &topics.scores, &topics.alarms, &topics.rejects];
     all.map(|topic| topics.read(topic))
-}
-
-/// All results, without what differs between two runs that are equal.
-fn results(topics: &Topics) -> [Vec<Sent>; 4] {
-    published(topics).map(content)
 }
 
 /// `device_health` over all that is there, to its end.
@@ -124,11 +138,19 @@ impl Killed for Job<'_> {
         Path::new(&self.topics.state).join(&self.topics.windows)
     }
 
-    /// What is not as that of the run left alone.
+    /// What is not as that of the run left alone: the records, and their order for each key.
     fn difference(&self) -> Difference {
+        let published = published(&self.topics);
+        let orders = orders(&published);
         let mut all = Difference::default();
-        for (found, expected) in results(&self.topics).iter().zip(&self.left_alone.results) {
+        for (found, expected) in published.map(content).iter().zip(&self.left_alone.results) {
             all += Difference::between(found, expected);
+        }
+        if all.is_none() {
+            for (found, expected) in orders.iter().zip(&self.left_alone.orders) {
+                let other = expected.iter().filter(|(key, order)| found.get(*key) != Some(order));
+                all.wrong += other.count();
+            }
         }
         all
     }

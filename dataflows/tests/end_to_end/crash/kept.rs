@@ -9,7 +9,8 @@ use super::job::{Job, OUTPUTS, published};
 use super::start::Killed;
 use crate::batch::content;
 use crate::fleet_view::Fleet;
-use crate::program::{Ended, run};
+use crate::program::{Ended, device_health, run};
+use crate::python::model;
 use crate::topics::{DEADLINE, Sent, Topics};
 
 /// A job over all readings that was told to stop once it had taken a snapshot or two.
@@ -157,7 +158,8 @@ fn fault_a_damaged_snapshot_is_named_and_the_one_before_it_is_gone_on_from() {
 #[test]
 fn fault_a_graph_that_would_drop_state_is_refused_unless_it_is_told_to() {
     let job = suspended();
-    let other = Fleet::new(TestBroker::shared());
+    let readings = job.topics.readings.clone();
+    let other = Fleet { readings, ..Fleet::new(TestBroker::shared()) };
     let other_graph = |action: &str, more: &[&str]| {
         let mut command = other.program(action);
         command.args([
@@ -167,11 +169,11 @@ fn fault_a_graph_that_would_drop_state_is_refused_unless_it_is_told_to() {
         ]);
         run(command.args(more))
     };
-    let words = "this graph has no such operator: it would be dropped";
+    let words = "this graph has no such source or operator: it would be dropped";
     refused(&other_graph("check", &[]), 2, words);
     refused(&other_graph("run", &[]), 2, words);
     let ended = other_graph("check", &["--job.drop_state=windows,unhealthy"]);
-    let told = "empty: devices, latest; dropped: ";
+    let told = "as it was: readings; empty: registry, devices, latest; dropped: ";
     assert!(ended.code == 0 && ended.out.contains(told), "{ended:?}");
     // Nothing of the job was touched: a graph that has its windows, and no alarms, goes on from them.
     let before = published(&job.topics);
@@ -188,6 +190,28 @@ fn fault_a_graph_that_would_drop_state_is_refused_unless_it_is_told_to() {
     windows.sort();
     expected.sort();
     assert!(windows.len() > before[0].len() && windows == expected, "other windows");
+}
+
+#[test]
+fn fault_a_job_that_is_to_go_on_in_something_else_is_refused_before_it_begins() {
+    let job = suspended();
+    let topic = TestBroker::shared().topic("other", 4);
+    let topic = format!("--readings.topic={topic}");
+    for (flag, words) in [
+        (topic.as_str(), "source `readings` goes on at the offsets of topic `"),
+        (
+            "--window.length_ms=30000",
+            "`windows` has kept windows of 60000 ms, and is to keep windows",
+        ),
+    ] {
+        let mut check = device_health("check", &job.topics, &model("health"));
+        refused(&run(check.args(["--job.shards=2", flag])), 2, words);
+        let start = job.start_with((1, 1), &[flag], None).end().remove(0);
+        refused(&start, 2, words);
+        assert!(!start.err.contains("taking over"), "{}", start.err);
+    }
+    job.start((2, 1)).end_well();
+    job.check();
 }
 
 #[test]

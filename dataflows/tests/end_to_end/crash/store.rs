@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use tideflow::core::kafka::testing::TestBroker;
-use tideflow::core::kafka::{NewTopic, create_topics};
+use tideflow::core::kafka::{NewTopic, create_topics, delete_records, end_offsets};
 
 use super::job::{Job, published};
 use super::start::{Killed, Layout};
@@ -152,4 +152,22 @@ fn fault_a_job_whose_topics_are_gone_or_made_anew_does_not_begin_anew() {
     }
     assert_eq!(published(&job.topics).map(|records| records.len()), before);
     assert_eq!(job.newest_manifest(), newest);
+}
+
+#[test]
+fn fault_a_job_whose_progress_was_deleted_publishes_nothing_again() {
+    let job = Job::shared();
+    let killed = job.start((1, 2));
+    killed.must_publish();
+    killed.signal("KILL");
+    killed.end_badly();
+    let (kafka, topic) = (&job.topics.kafka, format!("{}.progress", job.topics.windows));
+    let ends = end_offsets(kafka, &topic).expect("it is there");
+    let of_one: Vec<_> = ends.into_iter().filter(|(partition, _)| *partition == 1).collect();
+    delete_records(kafka, &topic, &of_one).expect("it may");
+    let before = published(&job.topics).map(|records| records.len());
+    let Ended { code, err, .. } = job.start((1, 1)).end().remove(0);
+    let words = format!("topic `{topic}` partition 1 holds nothing of what the job has said there");
+    assert!(code == 2 && err.contains(&words), "{code}: {err}");
+    assert_eq!(published(&job.topics).map(|records| records.len()), before);
 }

@@ -357,6 +357,7 @@ impl Killed for View<'_> {
         let mut all = Difference::between(&rejected(&self.fleet), &REJECTED.map(reason));
         let cuts = self.follower.take().expect("asked once").cuts();
         if let Some(cuts) = &cuts {
+            println!("{}: held against its {} cuts", self.fleet.sites, cuts.len());
             let expected = self.inputs.said_after(cuts);
             changelogs.iter().zip(&expected).for_each(|(found, expected)| {
                 all += between(&published(found), expected);
