@@ -15,7 +15,7 @@ pub enum Exit {
     Failed = 1,
     /// The configuration, the command line or what was found there is refused: somebody must change it.
     Refused = 2,
-    /// Something it depends on was not reachable in time.
+    /// Something it depends on was not reachable in time, or a port is taken.
     Unreachable = 3,
     /// Another start of the job has taken over.
     Superseded = 4,
@@ -50,7 +50,9 @@ impl Exit {
             Exit::Refused => {
                 "refused: configuration, command line or what was found must be changed first"
             }
-            Exit::Unreachable => "something it depends on was not reachable in time",
+            Exit::Unreachable => {
+                "something it depends on was not reachable in time, or a port is taken"
+            }
             Exit::Superseded => {
                 "another start of the job has taken over: do not start this one again"
             }

@@ -87,6 +87,21 @@ pub(crate) fn check_inputs(
     before.map_or(Ok(()), |before| same_as_before(before, inputs, states))
 }
 
+/// What was recorded of sources and operators that the next start still finds in a snapshot or a binding: where
+/// this graph has none of the name, a later one may again.
+pub(crate) fn still_known(
+    before: Option<Topics>,
+    resume: &Resume,
+    manifest: Option<&Manifest>,
+) -> Topics {
+    let mut topics = before.unwrap_or_default();
+    let sources = resume.sources();
+    topics.inputs.retain(|name, _| sources.contains(name.as_str()));
+    let kept = |name: &String| manifest.is_some_and(|m| m.operators.contains_key(name));
+    topics.meanings.retain(|name, _| kept(name));
+    topics
+}
+
 /// That every source reads what it has read, at whose offsets it goes on, and that state means what it meant.
 pub(crate) fn same_as_before(
     before: &Topics,
@@ -95,7 +110,8 @@ pub(crate) fn same_as_before(
 ) -> Result<(), StartError> {
     let other = states.iter().find_map(|StateForm { operator, meaning, .. }| {
         let expected = before.meanings.get(operator)?;
-        (expected != meaning).then(|| (operator.clone(), expected.clone(), meaning.clone()))
+        let found = if meaning.is_empty() { "something else" } else { meaning };
+        (expected != meaning).then(|| (operator.clone(), expected.clone(), found.to_string()))
     });
     if let Some((operator, expected, found)) = other {
         return Err(StartError::OtherMeaning { operator, expected, found });
@@ -262,6 +278,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_snapshot_still_has_of_a_source_or_an_operator_that_is_gone_stays_known() {
+        let named = |names: [&str; 2]| names.map(|n| (n.to_string(), n.to_string())).into();
+        let (inputs, meanings) = (named(["readings", "old"]), named(["windows", "older"]));
+        let before = Topics { inputs, meanings, ..Topics::default() };
+        let snapshot = snapshot(&[("windows", &[1])]);
+        let standing = tideflow_core::Standing {
+            epoch: 7,
+            watermark: EventTime(0),
+            parts: snapshot.parts.clone(),
+        };
+        let resume = Resume { snapshot: Some(standing), ..Resume::default() };
+        let known = still_known(Some(before), &resume, Some(&snapshot));
+        assert_eq!(known.inputs.into_keys().collect::<Vec<_>>(), ["readings"]);
+        assert_eq!(known.meanings.into_keys().collect::<Vec<_>>(), ["windows"]);
+    }
+
+    #[test]
     fn fault_state_that_is_to_mean_something_else_is_refused() {
         let windows =
             |meaning: &str| [StateForm::of::<Nothing<1>>("windows").meaning(meaning.to_string())];
@@ -269,6 +302,8 @@ mod tests {
         let before = Topics { meanings, ..Topics::default() };
         let check = |states: &[StateForm]| same_as_before(&before, &Inputs::new(), states);
         check(&windows("windows of 60000 ms")).expect("it is the same");
+        let told = check(&windows("")).expect_err("none").to_string();
+        assert!(told.contains("and is to keep something else: "), "{told}");
         let told = check(&windows("windows of 30000 ms")).expect_err("another").to_string();
         let words =
             "operator `windows` has kept windows of 60000 ms, and is to keep windows of 30000 ms";

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tideflow_core::{Check, CheckFailure, Inputs, Plan, StateForm};
-use tideflow_state::{Generation, Store, check_log_topic};
+use tideflow_state::{Generation, LogTopicError, Store, check_brokers, check_log_topic};
 
 use crate::StartError;
 use crate::changes::{Changes, same_as_before};
@@ -17,9 +17,16 @@ impl Job {
         let topics = self.own_topics().map(|(name, partitions)| {
             let (job, topic) = (self.clone(), name.clone());
             let run = move || {
-                let there = check_log_topic(&job.kafka, &topic, partitions, job.config.copies());
-                let there = there.map_err(|error| failure(error.into()))?;
+                let (kafka, copies) = (&job.kafka, job.config.copies());
+                let there = check_log_topic(kafka, &topic, partitions, copies)?;
+                if !there {
+                    check_brokers(kafka, &topic, copies)?;
+                }
                 Ok(if there { "keeps all" } else { "will be made" }.to_string())
+            };
+            let run = move || {
+                let found: Result<_, LogTopicError> = run();
+                found.map_err(|error| failure(error.into()))
             };
             let what = format!("topic `{name}`");
             Check { key: what.clone(), what, after: after.clone(), run: Box::new(run) }

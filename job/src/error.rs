@@ -37,25 +37,16 @@ pub enum StartError {
     },
     /// A topic of a job that has run before holds nothing.
     #[error(
-        "topic `{topic}` holds nothing, and state store `{state}` says that the job has written it: was it \
-         made anew, or is it another cluster?"
+        "topic `{topic}` partition {partition} holds nothing, and state store `{state}` says that the job has \
+         written it: were its records deleted, or was the topic made anew?"
     )]
     TopicEmpty {
         /// The store as configured.
         state: String,
         /// The topic.
         topic: String,
-    },
-    /// Nothing is left of what a shard has published.
-    #[error(
-        "topic `{topic}` partition {shard} holds nothing of what the job has said there: the records were \
-         deleted, and with them what is published already"
-    )]
-    ProgressGone {
-        /// The topic.
-        topic: String,
-        /// The shard, whose partition it is.
-        shard: usize,
+        /// The partition.
+        partition: i32,
     },
     /// The store is of a job on another cluster.
     #[error(
@@ -73,7 +64,7 @@ pub enum StartError {
     /// A source reads another topic than the one that its positions are of.
     #[error(
         "source `{name}` goes on at the offsets of topic `{expected}`, and is to read topic `{found}`: begin \
-         another job, or give the source another name in the graph"
+         another job, or this one anew, or give the source another name in the graph"
     )]
     OtherInput {
         /// The source.
@@ -85,8 +76,8 @@ pub enum StartError {
     },
     /// An operator takes its state for something else than it is.
     #[error(
-        "operator `{operator}` has kept {expected}, and is to keep {found}: begin another job, or give the \
-         operator another name in the graph"
+        "operator `{operator}` has kept {expected}, and is to keep {found}: begin another job, or this one \
+         anew, or give the operator another name in the graph"
     )]
     OtherMeaning {
         /// The operator.

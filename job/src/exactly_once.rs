@@ -15,9 +15,9 @@ use tideflow_core::{
 use tideflow_sinks::files::{Counted, Folders};
 use tideflow_sinks::kafka::Shards;
 use tideflow_sinks::kafka::shard::Shard;
-use tideflow_state::{Generation, GenerationWatch, KafkaBindingLog, Manifest, Store, Topics};
+use tideflow_state::{Generation, GenerationWatch, KafkaBindingLog, Manifest, Store};
 
-use crate::changes::{Changes, check_inputs};
+use crate::changes::{Changes, check_inputs, still_known};
 use crate::manifest_thread::Progress;
 use crate::snapshots::{Keeper, keep};
 use crate::start::{Job, Started, newest};
@@ -211,19 +211,18 @@ impl Durability for ExactlyOnce {
             let before = keeper.topics_before().map_err(StartError::from)?;
             let states = flow.states();
             check_inputs(flow.resume(), before.as_ref(), (&inputs, &states), drop_state)?;
-            let inputs = inputs.into_iter().filter_map(|(name, input)| Some((name, input?)));
+            let manifest = flow.found::<Manifest>();
+            let mut topics = still_known(before, flow.resume(), manifest.as_deref());
+            topics.cluster = self.job.kafka.cluster_id().map_err(StartError::from)?;
+            topics.outputs = shards.outputs();
+            topics.inputs.extend(inputs.into_iter().filter_map(|(name, to)| Some((name, to?))));
             let meanings = states.into_iter().map(|form| (form.operator, form.meaning));
-            let topics = Topics {
-                cluster: self.job.kafka.cluster_id().map_err(StartError::from)?,
-                inputs: inputs.collect(),
-                outputs: shards.outputs(),
-                meanings: meanings.filter(|(_, meaning)| !meaning.is_empty()).collect(),
-            };
+            topics.meanings.extend(meanings.filter(|(_, meaning)| !meaning.is_empty()));
             keeper.record_topics(topics).map_err(StartError::from)?;
             files.begin().map_err(StartError::from)?;
             crash_point("files settled");
         } else {
-            keeper.expect_outputs(&shards.outputs(), flow.job())?;
+            keeper.expect_outputs(&shards.outputs(), &flow.job().failure)?;
         }
         shards.start(&flow.job().failure);
         keep(flow, &keeper, &shards, files);

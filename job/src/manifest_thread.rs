@@ -142,8 +142,7 @@ impl Progress {
 
     /// Called after each snapshot that counts.
     fn trim(&mut self) -> Result<(), KafkaError> {
-        // The last offset is left, if only that of a transaction's end: who finds nothing knows that somebody
-        // else has deleted it.
+        // The last offset is left: a start that finds nothing knows that somebody else has deleted it.
         let ends = end_offsets(&self.kafka, &self.topic)?.into_iter();
         self.ends.push_back(ends.map(|(partition, end)| (partition, (end - 1).max(0))).collect());
         if self.ends.len() > PROGRESS_KEPT {

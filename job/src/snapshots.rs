@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tideflow_core::timely::container::CapacityContainerBuilder;
@@ -18,7 +18,7 @@ use tideflow_core::timely::dataflow::channels::pact::{Exchange, Pipeline};
 use tideflow_core::timely::dataflow::operators::Capability;
 use tideflow_core::timely::dataflow::operators::generic::OutputBuilder;
 use tideflow_core::timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use tideflow_core::{Epoch, Flow, Job as Run, OperatorName, SnapshotPart, Standing, crash_point};
+use tideflow_core::{Epoch, Failure, Flow, OperatorName, SnapshotPart, Standing, crash_point};
 use tideflow_sinks::files::Settling;
 use tideflow_sinks::kafka::{Shards, shard};
 use tideflow_state::{
@@ -29,8 +29,9 @@ use tideflow_state::{
 use crate::StartError;
 use crate::manifest_thread::{Left, ManifestThread, Progress};
 
-/// How soon what worker 0 has recorded is looked for again.
-const LOOK: Duration = Duration::from_millis(5);
+/// How soon what worker 0 has recorded is looked for again, in milliseconds: first and then.
+const LOOKS: [u64; 6] = [5, 5, 10, 20, 40, 80];
+const LOOK_MAX: u64 = 200;
 
 /// What the operators need of the job.
 pub(crate) struct Keeper {
@@ -56,21 +57,24 @@ impl Keeper {
     }
 
     /// On the other workers: a key's records must go to the same shard wherever they come from, so all count
-    /// the partitions that worker 0 counts. Waits until it has said so.
+    /// the partitions that worker 0 counts. Waits until it has said so, or something has failed.
     pub fn expect_outputs(
         &self,
         own: &BTreeMap<String, usize>,
-        run: &Run,
+        failure: &Failure,
     ) -> Result<(), StartError> {
-        let deadline = Instant::now() + run.join_timeout;
+        if own.is_empty() {
+            return Ok(());
+        }
+        let mut looks = LOOKS.into_iter();
         let recorded = loop {
             if let Some(recorded) = self.store.topics_of(self.generation)? {
                 break recorded.outputs;
             }
-            if run.failure.is_set() || Instant::now() >= deadline {
+            if failure.is_set() {
                 return Err(StartError::Alone);
             }
-            thread::park_timeout(LOOK);
+            thread::park_timeout(Duration::from_millis(looks.next().unwrap_or(LOOK_MAX)));
         };
         let other = own.iter().find(|(topic, found)| recorded.get(*topic) != Some(found));
         other.map_or(Ok(()), |(topic, found)| {
@@ -291,5 +295,45 @@ impl Manifests {
             progress: self.progress.clone(),
             operators: Manifest::operators(self.last.as_ref(), &written),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fault_a_worker_that_counts_other_partitions_than_worker_0_does_not_go_on() {
+        let folder = tempfile::tempdir().expect("a folder for a while");
+        let place = folder.path().to_str().expect("plain");
+        let store = Arc::new(Store::open(place, "fleet").expect("it is there"));
+        let generation = store.take_generation().expect("it works");
+        let keeper = Keeper::new(store, generation, Vec::new());
+        let outputs = |n: usize| BTreeMap::from([("windows".to_string(), n)]);
+        let failure = Failure::default();
+        keeper.expect_outputs(&BTreeMap::new(), &failure).expect("it writes no topic");
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| keeper.expect_outputs(&outputs(4), &failure));
+            let topics = Topics { outputs: outputs(4), ..Topics::default() };
+            keeper.record_topics(topics).expect("it works");
+            waits.join().expect("no panic").expect("the same");
+        });
+        let told = keeper.expect_outputs(&outputs(5), &failure).expect_err("another number");
+        let words = "topic `windows`: worker 0 has found 4 partitions, and another worker 5";
+        assert!(told.to_string().starts_with(words), "{told}");
+    }
+
+    #[test]
+    fn fault_a_worker_does_not_wait_for_one_that_has_failed() {
+        let folder = tempfile::tempdir().expect("a folder for a while");
+        let place = folder.path().to_str().expect("plain");
+        let store = Arc::new(Store::open(place, "fleet").expect("it is there"));
+        let generation = store.take_generation().expect("it works");
+        let keeper = Keeper::new(store, generation, Vec::new());
+        let failure = Failure::default();
+        failure.set(tideflow_core::BuildError::invalid("sink", "it cannot start"));
+        let own = BTreeMap::from([("windows".to_string(), 4)]);
+        let told = keeper.expect_outputs(&own, &failure).expect_err("nobody comes");
+        assert_eq!(told.to_string(), "worker 0 of the job has not started");
     }
 }

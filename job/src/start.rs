@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::thread;
 
-use tideflow_core::kafka::{KafkaConfig, delete_records, end_offsets};
+use tideflow_core::kafka::{KafkaConfig, delete_records, offsets};
 use tideflow_core::{Epoch, Failure, Resume, Standing, crash_point};
 use tideflow_sinks::files::Counted;
 use tideflow_sinks::kafka::shard::{Shard, ShardConfig, ShardProgress, read_progress};
@@ -77,19 +77,22 @@ impl Job {
         }
         for (topic, partitions) in self.own_topics() {
             let there = check_log_topic(&self.kafka, &topic, partitions, self.config.copies())?;
-            let written = there && {
-                let ends = end_offsets(&self.kafka, &topic)?;
-                ends.iter().any(|(_, end)| *end > 0)
-            };
+            let offsets = if there { offsets(&self.kafka, &topic)? } else { Vec::new() };
             let state = state.clone();
             match left {
-                Left::Nothing if !written => {}
+                Left::Nothing if offsets.iter().all(|(_, offsets)| offsets.end == 0) => {}
                 // By another first start, perhaps, that has begun meanwhile: looked at again.
                 Left::Nothing if !matches!(self.look_into_store()?.1, Left::Nothing) => {}
                 Left::Nothing => return Err(StartError::StoreAway { state, topic }),
                 _ if !there => return Err(StartError::TopicAway { state, topic }),
-                Left::Topics(_) if !written => return Err(StartError::TopicEmpty { state, topic }),
-                Left::Generation | Left::Topics(_) => {}
+                Left::Generation => {}
+                // Each has a sentinel or a marker, or what came later: a job leaves the last offset.
+                Left::Topics(_) => {
+                    if let Some((partition, _)) = offsets.iter().find(|(_, o)| o.is_empty()) {
+                        let partition = *partition;
+                        return Err(StartError::TopicEmpty { state, topic, partition });
+                    }
+                }
             }
         }
         Ok(store)
@@ -170,10 +173,6 @@ impl Job {
             Ok(read_progress(&self.kafka, &config, sentinel, || failure.is_set())?)
         })?;
         crash_point("sentinels committed");
-        let emptied = progress.iter().position(|progress| progress.emptied);
-        if let (Some(shard), Some(_)) = (emptied, store.topics_before(generation)?) {
-            return Err(StartError::ProgressGone { topic: self.progress_topic(), shard });
-        }
         let marker = bindings.mark(generation, self.kafka.connect_timeout())?;
         crash_point("marker acknowledged");
         let counted = progress.first().map_or(&[][..], |shard_0| &shard_0.manifests);

@@ -23,7 +23,7 @@ pub use snapshot::{Manifest, Operators, Place, SnapshotError, WorkerState, Writt
 pub use store::{Store, StoreError};
 pub use topic::{
     BindingPlace, BindingPlaces, BindingsTopic, Copies, KafkaBindingLog, LogTopicError, Marker,
-    ReadBindingsError, check_log_topic, open_log_topic,
+    ReadBindingsError, check_brokers, check_log_topic, open_log_topic,
 };
 pub use topics::Topics;
 pub use watch::{GenerationWatch, Superseded};

@@ -11,6 +11,9 @@ use crate::StoreError;
 /// What a place in a bucket begins with.
 const S3: &str = "s3://";
 
+/// How long a request for a worker's state may take. It is one, of 5 GB at most, as the protocol has it.
+const LARGE: &str = "300s";
+
 fn wrong(place: &str, expected: &'static str, found: impl ToString) -> StoreError {
     StoreError::Place { place: place.to_string(), expected, found: found.to_string() }
 }
@@ -28,10 +31,10 @@ pub(crate) fn make(place: &str) -> Result<(), StoreError> {
     std::fs::create_dir_all(place).map_err(|error| wrong(place, "a folder that can be made", error))
 }
 
-/// The objects there.
-pub(crate) fn objects(place: &str) -> Result<Arc<dyn ObjectStore>, StoreError> {
+/// The objects there, for small requests, which hang for half a minute at most, and for large ones.
+pub(crate) fn objects(place: &str) -> Result<[Arc<dyn ObjectStore>; 2], StoreError> {
     if let Some(bucket) = place.strip_prefix(S3) {
-        return in_bucket(place, bucket);
+        return Ok([in_bucket(place, bucket, "30s")?, in_bucket(place, bucket, LARGE)?]);
     }
     match Folder::new(place).metadata() {
         Ok(found) if found.is_dir() => {}
@@ -40,26 +43,24 @@ pub(crate) fn objects(place: &str) -> Result<Arc<dyn ObjectStore>, StoreError> {
     }
     let files = LocalFileSystem::new_with_prefix(place);
     let files = files.map_err(|error| wrong(place, "a folder", error))?;
-    Ok(Arc::new(files.with_fsync(true)))
+    let files: Arc<dyn ObjectStore> = Arc::new(files.with_fsync(true));
+    Ok([files.clone(), files])
 }
 
 #[cfg(not(feature = "s3"))]
-fn in_bucket(place: &str, _: &str) -> Result<Arc<dyn ObjectStore>, StoreError> {
+fn in_bucket(place: &str, _: &str, _: &str) -> Result<Arc<dyn ObjectStore>, StoreError> {
     Err(wrong(place, "a folder", "a bucket, and this program is built without the feature `s3`"))
 }
 
 /// Keys, region and endpoint are those of the environment, by the names that Amazon's own tools use, or of
-/// the machine's role.
+/// the machine's role. A request may take so long.
 #[cfg(feature = "s3")]
-fn in_bucket(place: &str, bucket: &str) -> Result<Arc<dyn ObjectStore>, StoreError> {
+fn in_bucket(place: &str, bucket: &str, request: &str) -> Result<Arc<dyn ObjectStore>, StoreError> {
     use std::time::Duration;
 
     use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
     use object_store::prefix::PrefixStore;
     use object_store::{ClientConfigKey, RetryConfig};
-
-    /// How long one request may take. A worker's state is one: 5 GB at most, as the protocol has it.
-    const REQUEST: &str = "300s";
 
     let (bucket, prefix) = bucket.split_once('/').unwrap_or((bucket, ""));
     // Whoever asks tries again by himself, or has to know soon.
@@ -72,7 +73,7 @@ fn in_bucket(place: &str, bucket: &str) -> Result<Arc<dyn ObjectStore>, StoreErr
         .with_bucket_name(bucket)
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .with_retry(retry)
-        .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), REQUEST)
+        .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), request)
         .build();
     let store = store.map_err(|error| wrong(place, "a bucket", error))?;
     match prefix.trim_end_matches('/') {

@@ -17,10 +17,12 @@ impl Store {
         let path = format!("{SAVEPOINTS}/{name}");
         self.create(&path, manifest.text())?;
         // A clean-up that has not seen it has removed all else that names the snapshot's parts before.
-        if self.is_named(manifest, name)? {
+        let named = self.is_named(manifest, name);
+        if let Ok(true) = named {
             return Ok(());
         }
         self.remove(&path)?;
+        named?;
         let (place, name) = (self.place().to_string(), format!("{MANIFESTS}/{}", manifest.name()));
         Err(StoreError::Missing { place, name }.into())
     }
@@ -31,7 +33,7 @@ impl Store {
             return Ok(true);
         }
         for name in self.savepoints()?.iter().filter(|name| *name != but) {
-            if self.savepoint(name)?.name() == manifest.name() {
+            if self.savepoint_if_there(name)?.is_some_and(|of| of.name() == manifest.name()) {
                 return Ok(true);
             }
         }
@@ -52,6 +54,14 @@ impl Store {
     /// When it is missing, or no manifest of this version.
     pub fn savepoint(&self, name: &str) -> Result<Manifest, SnapshotError> {
         self.read_manifest(SAVEPOINTS, name)
+    }
+
+    /// One that was listed may have been dropped since.
+    fn savepoint_if_there(&self, name: &str) -> Result<Option<Manifest>, SnapshotError> {
+        match self.savepoint(name) {
+            Err(_) if !self.savepoints()?.iter().any(|there| there == name) => Ok(None),
+            found => found.map(Some),
+        }
     }
 
     /// Keeps a savepoint no longer; what no other snapshot needs of it goes with the next clean-up.
@@ -116,7 +126,8 @@ impl Store {
             named.extend(self.manifest(name)?.segments().map(str::to_string));
         }
         for name in self.savepoints()? {
-            named.extend(self.savepoint(&name)?.segments().map(str::to_string));
+            let savepoint = self.savepoint_if_there(&name)?;
+            named.extend(savepoint.iter().flat_map(Manifest::segments).map(str::to_string));
         }
         // A segment of a later epoch may be that of a snapshot under way.
         let limit = format!("{:020}-", kept.epoch);

@@ -10,6 +10,7 @@ use tideflow_core::ErrorKind;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::place;
+use crate::snapshot::SEGMENTS;
 
 /// A store that cannot be used, or an object that is not as expected.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +86,8 @@ pub struct Store {
     place: String,
     job: Path,
     objects: Arc<dyn ObjectStore>,
+    /// The same, for requests that take long.
+    large: Arc<dyn ObjectStore>,
     runtime: Runtime,
 }
 
@@ -96,7 +99,7 @@ impl Store {
     /// When the place is no folder, or the job's name is not 1 to 64 of `a-z A-Z 0-9 . _ -`.
     pub fn open(place: &str, job: &str) -> Result<Store, StoreError> {
         Store::check_job(place, job)?;
-        let objects = place::objects(place)?;
+        let [objects, large] = place::objects(place)?;
         let mut runtime = Builder::new_multi_thread();
         let runtime = runtime.worker_threads(1).thread_name("state-store").enable_all().build();
         let runtime = runtime.map_err(|error| StoreError::Place {
@@ -104,7 +107,7 @@ impl Store {
             expected: "threads to work with",
             found: error.to_string(),
         })?;
-        Ok(Store { place: place.to_string(), job: Path::from(job), objects, runtime })
+        Ok(Store { place: place.to_string(), job: Path::from(job), objects, large, runtime })
     }
 
     /// Whether there is such a place; a bucket is asked when it is used.
@@ -140,7 +143,7 @@ impl Store {
     /// [`StoreError::Taken`] where there is one of this name.
     pub fn create(&self, name: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
         let at = self.at(name);
-        let created = self.objects.put_opts(&at, bytes.into(), PutMode::Create.into());
+        let created = self.of(name).put_opts(&at, bytes.into(), PutMode::Create.into());
         match self.runtime.block_on(created) {
             Ok(_) => Ok(()),
             Err(Error::AlreadyExists { .. }) => {
@@ -156,7 +159,7 @@ impl Store {
     /// [`StoreError::Missing`] where there is none of this name.
     pub fn read(&self, name: &str) -> Result<Vec<u8>, StoreError> {
         let at = self.at(name);
-        let read = async { self.objects.get(&at).await?.bytes().await };
+        let read = async { self.of(name).get(&at).await?.bytes().await };
         let bytes = self.runtime.block_on(read).map_err(|e| self.failed("reading", name, e))?;
         Ok(bytes.into())
     }
@@ -172,7 +175,7 @@ impl Store {
         ranges: &[Range<u64>],
     ) -> Result<Vec<Vec<u8>>, StoreError> {
         let at = self.at(name);
-        let read = self.runtime.block_on(self.objects.get_ranges(&at, ranges));
+        let read = self.runtime.block_on(self.of(name).get_ranges(&at, ranges));
         let parts = read.map_err(|e| self.failed("reading parts of", name, e))?;
         Ok(parts.into_iter().map(Vec::from).collect())
     }
@@ -209,6 +212,14 @@ impl Store {
         match self.runtime.block_on(self.objects.delete(&at)) {
             Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(self.failed("removing", name, error)),
+        }
+    }
+
+    /// What an object is written and read through.
+    fn of(&self, name: &str) -> &Arc<dyn ObjectStore> {
+        match name.starts_with(SEGMENTS) {
+            true => &self.large,
+            false => &self.objects,
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Generation, SnapshotError, Store, StoreError};
+use crate::{Generation, SnapshotError, Store};
 
 const FOLDER: &str = "topics";
 const VERSION: u32 = 1;
@@ -79,9 +79,11 @@ impl Store {
     /// # Errors
     /// Those of [`Store::topics_before`].
     pub fn topics_of(&self, generation: Generation) -> Result<Option<Topics>, SnapshotError> {
-        match self.read_topics(&format!("{:020}", generation.0)) {
-            Err(SnapshotError::Store(StoreError::Missing { .. })) => Ok(None),
-            found => found.map(Some),
+        let name = format!("{:020}", generation.0);
+        // A file system may keep for a while that there is none of a name; a listing it must not.
+        match self.names(FOLDER)?.contains(&name) {
+            true => self.read_topics(&name).map(Some),
+            false => Ok(None),
         }
     }
 

@@ -25,7 +25,9 @@ pub use embedded::EmbeddedBroker;
 pub use error::KafkaError;
 pub use settings::Role;
 pub use topic_check::topic_problems;
-pub use topic_settings::{FoundTopic, delete_records, describe_topic, end_offsets, first_offset};
+pub use topic_settings::{
+    FoundTopic, delete_records, describe_topic, end_offsets, first_offset, offsets,
+};
 
 /// The defaults and manual of [`KafkaConfig`], for a graph's command line: the section `[kafka]`.
 pub const KAFKA_DEFAULTS: &str = include_str!("default.toml");

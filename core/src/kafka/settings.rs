@@ -159,7 +159,8 @@ pub(super) fn check_options(options: &BTreeMap<String, String>) -> Result<(), Ka
         }
         let less = |value: &String| value.parse::<u64>().is_ok_and(|bytes| bytes < MESSAGE_MIN);
         if name == "message.max.bytes" && less(value) {
-            let reason = format!("expected {MESSAGE_MIN} or more: a dead letter may have as many");
+            let reason =
+                format!("expected {MESSAGE_MIN} or more, which dead letters are cut to fit in");
             return Err(KafkaConfigError::Rejected { key: key.clone(), reason });
         }
     }

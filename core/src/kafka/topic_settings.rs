@@ -1,6 +1,7 @@
 //! What the brokers know of a topic, and cutting off its old records.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::ResourceSpecifier;
@@ -103,12 +104,25 @@ pub fn delete_records(
 /// # Errors
 /// Those of [`KafkaConfig::partitions`]; when a partition has no leader.
 pub fn end_offsets(config: &KafkaConfig, topic: &str) -> Result<Vec<(i32, i64)>, KafkaError> {
+    let bounds = offsets(config, topic)?.into_iter();
+    Ok(bounds.map(|(partition, offsets)| (partition, offsets.end)).collect())
+}
+
+/// Which offsets each partition of a topic still has, those of open transactions included; waits for a broker
+/// at most `connect_timeout_ms`.
+///
+/// # Errors
+/// Those of [`KafkaConfig::partitions`]; when a partition has no leader.
+pub fn offsets(config: &KafkaConfig, topic: &str) -> Result<Vec<(i32, Range<i64>)>, KafkaError> {
     let question = Question::new(config)?;
     let metadata = question.metadata(Some(topic))?;
     let found = metadata.topics().iter().find(|found| found.name() == topic);
     let partitions = found.map_or(&[][..], |found| found.partitions()).iter();
-    let end = |partition: i32| Ok((partition, question.bounds(topic, partition)?.1));
-    partitions.map(|partition| end(partition.id())).collect()
+    let offsets = |partition: i32| {
+        let (first, end) = question.bounds(topic, partition)?;
+        Ok((partition, first..end))
+    };
+    partitions.map(|partition| offsets(partition.id())).collect()
 }
 
 /// The offset of the first record that a partition of a topic still has; waits for a broker at most

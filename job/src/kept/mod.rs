@@ -100,9 +100,9 @@ impl Job {
             }
             StateRequest::Fork { job, snapshot } => {
                 let manifest = kept.manifest(snapshot.as_deref())?;
-                // A job that runs would remove what is being copied.
-                let held: String = format!("fork-{job}").chars().take(64).collect();
-                check_name(&held)?;
+                Store::check_job(&self.config.state, job)?;
+                // A job that runs would remove what is being copied. Nobody else's savepoint has such a name.
+                let held = format!("_fork-{job}");
                 kept.store.remove_savepoint(&held)?;
                 save(&kept.store, &held, &manifest)?;
                 let forked = self.fork(&kept.store, &manifest, job, out);

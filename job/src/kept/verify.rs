@@ -48,7 +48,8 @@ pub(super) fn verify(
 fn problems(kept: &Kept, manifest: &Manifest, states: &[StateForm]) -> Vec<String> {
     let problems = manifest.operators.keys().flat_map(|operator| {
         let form = states.iter().find(|form| form.operator == *operator);
-        let unknown = form.is_none().then(|| format!("this graph has no operator `{operator}`"));
+        let unknown = form.is_none() && !kept.job.config.drop_state.contains(operator);
+        let unknown = unknown.then(|| format!("this graph has no operator `{operator}`"));
         let damaged = kept.groups(manifest, operator).filter_map(move |found| match found {
             Err(error) => Some(error.to_string()),
             Ok(group) => unreadable(form?, &group),

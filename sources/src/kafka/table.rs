@@ -65,12 +65,12 @@ impl KafkaTableConfig {
             let found = describe_topic(&kafka, &topic)
                 .map_err(|error| failure(error.kind(), error.to_string()))?;
             match too_short(&found.settings, least) {
-                None => Ok(format!("keeps its past for {least} ms")),
+                None => Ok(format!("all entries, and the past for {least} ms")),
                 Some(message) => Err(failure(ErrorKind::Invalid, message)),
             }
         };
         (least > 0).then(|| Check {
-            what: format!("compaction of topic `{}`", self.topic),
+            what: format!("what topic `{}` keeps", self.topic),
             key: format!("compaction {least} {}", after.key),
             after: Some(after.key.clone()),
             run: Box::new(run),

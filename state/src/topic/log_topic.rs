@@ -67,7 +67,8 @@ impl LogTopicError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             LogTopicError::Kafka(error) => error.kind(),
-            _ => ErrorKind::Invalid,
+            LogTopicError::Brokers { .. } => ErrorKind::Unavailable,
+            LogTopicError::Copies { .. } | LogTopicError::Setting { .. } => ErrorKind::Invalid,
         }
     }
 }
@@ -101,6 +102,7 @@ pub fn open_log_topic(
     if check_log_topic(kafka, name, partitions, copies)? {
         return Ok(());
     }
+    check_brokers(kafka, name, copies)?;
     let Copies { replication, insync_min } = copies;
     let (insync, bytes) = (insync_min.to_string(), BYTES_MIN.to_string());
     let mut config: Vec<_> = SETTINGS.iter().map(|(key, value, _)| (*key, *value)).collect();
@@ -131,14 +133,21 @@ pub fn check_log_topic(
     }
     match describe_topic(kafka, name) {
         Ok(found) => check(name, partitions, copies, &found).map(|()| true),
-        Err(KafkaError::TopicMissing { .. }) => match kafka.brokers_there()? {
-            found if found < replication => {
-                Err(LogTopicError::Brokers { topic: name.to_string(), replication, found })
-            }
-            _ => Ok(false),
-        },
+        Err(KafkaError::TopicMissing { .. }) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// That there are brokers enough to make such a topic.
+///
+/// # Errors
+/// [`LogTopicError::Brokers`] where there are not, or not now.
+pub fn check_brokers(kafka: &KafkaConfig, name: &str, copies: Copies) -> Result<(), LogTopicError> {
+    let (replication, found) = (copies.replication, kafka.brokers_there()?);
+    if found < replication {
+        return Err(LogTopicError::Brokers { topic: name.to_string(), replication, found });
+    }
+    Ok(())
 }
 
 fn wait_for(kafka: &KafkaConfig, name: &str) -> Result<FoundTopic, KafkaError> {

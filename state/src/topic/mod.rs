@@ -19,7 +19,7 @@ mod read;
 
 pub use bindings_log::KafkaBindingLog;
 pub use bindings_topic::BindingsTopic;
-pub use log_topic::{Copies, LogTopicError, check_log_topic, open_log_topic};
+pub use log_topic::{Copies, LogTopicError, check_brokers, check_log_topic, open_log_topic};
 pub use mark::Marker;
 pub use places::{BindingPlace, BindingPlaces};
 pub use read::ReadBindingsError;

@@ -106,6 +106,31 @@ fn oracle_a_job_forked_from_a_savepoint_publishes_what_came_after_it() {
 }
 
 #[test]
+fn snapshots_can_be_verified_exported_and_forked_while_the_job_replaces_them() {
+    let job = Job::shared();
+    let run = job.start_with((1, 2), &["--job.snapshot_every=10"], None);
+    run.wait_until("a snapshot", || job.newest_manifest().is_some());
+    let mut looks = 0;
+    while looks < 2 && !run.has_ended() {
+        well(job.asks(&["verify"]));
+        let export = job.asks(&["export", "--operator", "windows"]);
+        match export.code {
+            0 => assert!(!lines(&export.out).is_empty()),
+            _ => refused(&export, 3, "the job has removed snapshot `"),
+        }
+        looks += 1;
+    }
+    assert!(looks > 0, "it was over before it was looked at");
+    let other = Topics::reading(TestBroker::shared(), &job.topics.readings, OUTPUTS);
+    well(job.asks(&["fork", &other.windows]));
+    run.signal("KILL");
+    run.end_however();
+    assert!(!well(job.asks(&["ls"])).contains("_fork-"));
+    let fork = Job { topics: other, ..Job::shared() };
+    assert!(well(fork.asks(&["verify"])).starts_with("ok    "));
+}
+
+#[test]
 fn what_only_a_savepoint_needed_goes_when_that_is_dropped() {
     let job = suspended();
     well(job.asks(&["savepoint", "half-way"]));

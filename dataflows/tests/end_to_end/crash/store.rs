@@ -123,51 +123,74 @@ fn make_anew(topic: &str, partitions: usize) {
     made.unwrap_or_else(|error| panic!("{error}"));
 }
 
+/// A job that was killed while it published.
+fn killed() -> Job<'static> {
+    let job = Job::shared();
+    let run = job.start((1, 2));
+    run.must_publish();
+    run.signal("KILL");
+    run.end_badly();
+    job
+}
+
+/// That `check` and a start refuse with these words, which say it all, and nothing has begun.
+fn refused(job: &Job<'_>, words: &str) {
+    let check = run(device_health("check", &job.topics, &model("health")).arg("--job.shards=2"));
+    let start = job.start((1, 1)).end().remove(0);
+    for Ended { code, out, err, .. } in [check, start] {
+        let told = out + &err;
+        assert!(code == 2 && told.contains(words), "{code}, expected {words}: {told}");
+        assert!(!told.contains("taking over"), "{told}");
+    }
+}
+
+/// How many records there are, and the newest manifest.
+fn standing(job: &Job<'_>) -> ([usize; 4], Option<String>) {
+    (published(&job.topics).map(|records| records.len()), job.newest_manifest())
+}
+
 #[test]
 fn fault_a_job_whose_topics_are_gone_or_made_anew_does_not_begin_anew() {
-    let job = Job::shared();
-    let killed = job.start((1, 2));
-    killed.must_publish();
-    killed.signal("KILL");
-    killed.end_badly();
-    let before = published(&job.topics).map(|records| records.len());
-    let newest = job.newest_manifest();
-    let refused = |topic: &str, words: &str| {
-        let check =
-            run(device_health("check", &job.topics, &model("health")).arg("--job.shards=2"));
-        let start = job.start((1, 1)).end().remove(0);
-        for Ended { code, out, err, .. } in [check, start] {
-            let told = out + &err;
-            let is_told = told.contains(topic) && told.contains(words);
-            assert!(code == 2 && is_told && !told.contains("taking over"), "{code}: {told}");
-        }
-    };
+    let job = killed();
+    let before = standing(&job);
     // The one that is looked at first is the last to go.
     for (topic, partitions) in [("progress", 2), ("bindings", 1)] {
         let topic = format!("{}.{topic}", job.topics.windows);
         TestBroker::shared().delete_topic(&topic);
-        refused(&topic, "is gone, and state store");
+        refused(&job, &format!("topic `{topic}` is gone, and state store `"));
         make_anew(&topic, partitions);
-        refused(&topic, "holds nothing, and state store");
+        refused(&job, &format!("topic `{topic}` partition 0 holds nothing, and state store `"));
     }
-    assert_eq!(published(&job.topics).map(|records| records.len()), before);
-    assert_eq!(job.newest_manifest(), newest);
+    assert_eq!(standing(&job), before);
 }
 
 #[test]
 fn fault_a_job_whose_progress_was_deleted_publishes_nothing_again() {
-    let job = Job::shared();
-    let killed = job.start((1, 2));
-    killed.must_publish();
-    killed.signal("KILL");
-    killed.end_badly();
+    let job = killed();
+    let before = standing(&job);
     let (kafka, topic) = (&job.topics.kafka, format!("{}.progress", job.topics.windows));
     let ends = end_offsets(kafka, &topic).expect("it is there");
     let of_one: Vec<_> = ends.into_iter().filter(|(partition, _)| *partition == 1).collect();
     delete_records(kafka, &topic, &of_one).expect("it may");
-    let before = published(&job.topics).map(|records| records.len());
-    let Ended { code, err, .. } = job.start((1, 1)).end().remove(0);
-    let words = format!("topic `{topic}` partition 1 holds nothing of what the job has said there");
-    assert!(code == 2 && err.contains(&words), "{code}: {err}");
-    assert_eq!(published(&job.topics).map(|records| records.len()), before);
+    for _ in 0..2 {
+        refused(&job, &format!("topic `{topic}` partition 1 holds nothing, and state store `"));
+    }
+    assert_eq!(standing(&job), before);
+}
+
+#[test]
+fn fault_a_job_of_another_cluster_is_refused() {
+    let job = killed();
+    let before = standing(&job);
+    let own = TestBroker::shared().config().cluster_id().expect("it answers");
+    let records = std::fs::read_dir(job.store().join("topics")).expect("it is there");
+    let record = records.map(|record| record.expect("readable").path()).max().expect("one");
+    let text = std::fs::read_to_string(&record).expect("it is there");
+    assert!(!own.is_empty() && text.contains(&own), "{text}");
+    std::fs::write(&record, text.replace(&own, "elsewhere")).expect("the folder is ours");
+    refused(&job, &format!("is of a job on the cluster `elsewhere`, found the cluster `{own}`"));
+    std::fs::write(&record, text).expect("the folder is ours");
+    assert_eq!(standing(&job), before);
+    job.start((2, 1)).end_well();
+    job.check();
 }

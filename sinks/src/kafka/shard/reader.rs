@@ -29,9 +29,6 @@ pub struct ShardProgress {
     pub manifests: Vec<Manifest>,
     /// The offset of the first record that these rest on: what lies before may be deleted.
     pub needed_from: i64,
-    /// The own sentinel is the first of the log that is left, and something was there before: a job leaves the
-    /// end of it.
-    pub emptied: bool,
 }
 
 /// Reads a shard's progress up to the sentinel of its generation, which must be committed, at the offset
@@ -76,9 +73,8 @@ fn read(
     sentinel: Option<i64>,
     give_up: impl Fn() -> bool,
 ) -> Result<ShardProgress, ReadProgressError> {
-    let (consumer, begins_at) = consumer(kafka, shard)?;
-    let reading = Reading { begins_at, ..Reading::of(shard, sentinel) };
-    let read = read_with(&consumer, kafka, reading, give_up);
+    let consumer = consumer(kafka, shard)?;
+    let read = read_with(&consumer, kafka, shard, sentinel, give_up);
     // Its end may take librdkafka 100 ms, which nobody need wait for.
     std::thread::spawn(move || drop(consumer));
     read
@@ -87,12 +83,12 @@ fn read(
 fn read_with(
     consumer: &BaseConsumer<ClientLog>,
     kafka: &KafkaConfig,
-    mut reading: Reading<'_>,
+    shard: &ShardConfig,
+    sentinel: Option<i64>,
     give_up: impl Fn() -> bool,
 ) -> Result<ShardProgress, ReadProgressError> {
-    let Reading { shard, sentinel, .. } = reading;
     let (topic, partition) = (&shard.progress_topic, shard.shard);
-    let mut since = Instant::now();
+    let (mut reading, mut since) = (Reading::of(shard, sentinel), Instant::now());
     loop {
         match consumer.poll(SLICE) {
             Some(Ok(record)) => {
@@ -107,7 +103,7 @@ fn read_with(
             // Trimmed between our question and our answer.
             Some(Err(error)) if error.rdkafka_error_code() == Some(Code::AutoOffsetReset) => {
                 reading = Reading::of(shard, sentinel);
-                reading.begins_at = assign(consumer, kafka, shard)?;
+                assign(consumer, kafka, shard)?;
             }
             Some(Err(error)) => waited_for(kafka, topic, &error)?,
         }
@@ -133,8 +129,6 @@ fn read_with(
 struct Reading<'a> {
     shard: &'a ShardConfig,
     sentinel: Option<i64>,
-    /// The offset of the first of the log that is left.
-    begins_at: i64,
     found: ShardProgress,
     /// Where the last epoch was found.
     epoch_at: Option<i64>,
@@ -145,8 +139,7 @@ struct Reading<'a> {
 impl<'a> Reading<'a> {
     fn of(shard: &'a ShardConfig, sentinel: Option<i64>) -> Self {
         let found = ShardProgress::default();
-        let (epoch_at, manifests_at) = (None, Vec::new());
-        Reading { shard, sentinel, begins_at: 0, found, epoch_at, manifests_at }
+        Reading { shard, sentinel, found, epoch_at: None, manifests_at: Vec::new() }
     }
 
     /// Takes the next record; true when it is the own sentinel.
@@ -169,7 +162,6 @@ impl<'a> Reading<'a> {
             Note::Sentinel if generation == own => {
                 let first = self.epoch_at.iter().chain(&self.manifests_at).min();
                 self.found.needed_from = first.copied().unwrap_or(offset);
-                self.found.emptied = offset > 0 && offset <= self.begins_at;
                 return Ok(true);
             }
             Note::Sentinel => {}
@@ -197,7 +189,7 @@ impl<'a> Reading<'a> {
 fn consumer(
     kafka: &KafkaConfig,
     shard: &ShardConfig,
-) -> Result<(BaseConsumer<ClientLog>, i64), KafkaError> {
+) -> Result<BaseConsumer<ClientLog>, KafkaError> {
     // A name only: the group is never joined.
     let group = shard.transactional_id.as_str();
     let mut client = kafka.client(Role::Consumer { group, queue_kb_max: QUEUE_KB_MAX })?;
@@ -206,8 +198,8 @@ fn consumer(
     let consumer = client
         .create_with_context(ClientLog::new("progress"))
         .map_err(|error| KafkaError::client("making a consumer", &error))?;
-    let begins_at = assign(&consumer, kafka, shard)?;
-    Ok((consumer, begins_at))
+    assign(&consumer, kafka, shard)?;
+    Ok(consumer)
 }
 
 /// From the beginning. librdkafka itself asks for it half a second after it knows the brokers.
@@ -215,14 +207,13 @@ fn assign(
     consumer: &BaseConsumer<ClientLog>,
     kafka: &KafkaConfig,
     shard: &ShardConfig,
-) -> Result<i64, KafkaError> {
+) -> Result<(), KafkaError> {
     let (topic, partition) = (&shard.progress_topic, shard.shard as i32);
     let failed = |error| KafkaError::client(format!("reading topic `{topic}`"), &error);
-    let first = first_offset(kafka, topic, partition)?;
+    let first = Offset::Offset(first_offset(kafka, topic, partition)?);
     let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, partition, Offset::Offset(first)).map_err(failed)?;
-    consumer.assign(&list).map_err(failed)?;
-    Ok(first)
+    list.add_partition_offset(topic, partition, first).map_err(failed)?;
+    consumer.assign(&list).map_err(failed)
 }
 
 /// Whether librdkafka will mend this by itself.
