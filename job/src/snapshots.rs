@@ -302,13 +302,18 @@ impl Manifests {
 mod tests {
     use super::*;
 
-    #[test]
-    fn fault_a_worker_that_counts_other_partitions_than_worker_0_does_not_go_on() {
+    /// That of a first start, and the folder of its store.
+    fn keeper() -> (tempfile::TempDir, Keeper) {
         let folder = tempfile::tempdir().expect("a folder for a while");
         let place = folder.path().to_str().expect("plain");
         let store = Arc::new(Store::open(place, "fleet").expect("it is there"));
         let generation = store.take_generation().expect("it works");
-        let keeper = Keeper::new(store, generation, Vec::new());
+        (folder, Keeper::new(store, generation, Vec::new()))
+    }
+
+    #[test]
+    fn fault_a_worker_that_counts_other_partitions_than_worker_0_does_not_go_on() {
+        let (_folder, keeper) = keeper();
         let outputs = |n: usize| BTreeMap::from([("windows".to_string(), n)]);
         let failure = Failure::default();
         keeper.expect_outputs(&BTreeMap::new(), &failure).expect("it writes no topic");
@@ -325,11 +330,7 @@ mod tests {
 
     #[test]
     fn fault_a_worker_does_not_wait_for_one_that_has_failed() {
-        let folder = tempfile::tempdir().expect("a folder for a while");
-        let place = folder.path().to_str().expect("plain");
-        let store = Arc::new(Store::open(place, "fleet").expect("it is there"));
-        let generation = store.take_generation().expect("it works");
-        let keeper = Keeper::new(store, generation, Vec::new());
+        let (_folder, keeper) = keeper();
         let failure = Failure::default();
         failure.set(tideflow_core::BuildError::invalid("sink", "it cannot start"));
         let own = BTreeMap::from([("windows".to_string(), 4)]);

@@ -39,7 +39,7 @@ pub(crate) struct Started {
 }
 
 /// What earlier starts have left in the store, in the order in which a start writes it.
-enum Left {
+enum Past {
     Nothing,
     /// The job's own topics were made before it was taken.
     Generation,
@@ -71,23 +71,23 @@ impl Job {
     pub fn find_store(&self) -> Result<Option<Arc<Store>>, StartError> {
         let state = &self.config.state;
         Store::check_job(state, &self.name)?;
-        let (store, left) = self.look_into_store()?;
-        if let Left::Topics(topics) = &left {
+        let (store, past) = self.look_into_store()?;
+        if let Past::Topics(topics) = &past {
             self.check_cluster(topics)?;
         }
         for (topic, partitions) in self.own_topics() {
             let there = check_log_topic(&self.kafka, &topic, partitions, self.config.copies())?;
             let offsets = if there { offsets(&self.kafka, &topic)? } else { Vec::new() };
             let state = state.clone();
-            match left {
-                Left::Nothing if offsets.iter().all(|(_, offsets)| offsets.end == 0) => {}
+            match past {
+                Past::Nothing if offsets.iter().all(|(_, offsets)| offsets.end == 0) => {}
                 // By another first start, perhaps, that has begun meanwhile: looked at again.
-                Left::Nothing if !matches!(self.look_into_store()?.1, Left::Nothing) => {}
-                Left::Nothing => return Err(StartError::StoreAway { state, topic }),
+                Past::Nothing if !matches!(self.look_into_store()?.1, Past::Nothing) => {}
+                Past::Nothing => return Err(StartError::StoreAway { state, topic }),
                 _ if !there => return Err(StartError::TopicAway { state, topic }),
-                Left::Generation => {}
+                Past::Generation => {}
                 // Each has a sentinel or a marker, or what came later: a job leaves the last offset.
-                Left::Topics(_) => {
+                Past::Topics(_) => {
                     if let Some((partition, _)) = offsets.iter().find(|(_, o)| o.is_empty()) {
                         let partition = *partition;
                         return Err(StartError::TopicEmpty { state, topic, partition });
@@ -99,16 +99,16 @@ impl Job {
     }
 
     /// The store, if it is there, and what earlier starts have left in it.
-    fn look_into_store(&self) -> Result<(Option<Arc<Store>>, Left), StartError> {
+    fn look_into_store(&self) -> Result<(Option<Arc<Store>>, Past), StartError> {
         if !Store::is_there(&self.config.state) {
-            return Ok((None, Left::Nothing));
+            return Ok((None, Past::Nothing));
         }
         let store = self.store()?;
-        let left = match store.generation()? {
-            Generation(0) => Left::Nothing,
-            _ => store.topics()?.map_or(Left::Generation, Left::Topics),
+        let past = match store.generation()? {
+            Generation(0) => Past::Nothing,
+            _ => store.topics()?.map_or(Past::Generation, Past::Topics),
         };
-        Ok((Some(store), left))
+        Ok((Some(store), past))
     }
 
     /// Offsets are those of one cluster.
