@@ -85,9 +85,8 @@ impl Job {
             }
             StateRequest::Collect { dry_run } => collect(&kept, *dry_run, out),
             StateRequest::Savepoint { name, snapshot } => {
-                let manifest = kept.manifest(snapshot.as_deref())?;
                 check_name(name)?;
-                save(&kept.store, name, &manifest)?;
+                let manifest = kept.save(name, snapshot.as_deref())?;
                 Ok(writeln!(out, "savepoint `{name}`: the state after epoch {}", manifest.epoch)?)
             }
             StateRequest::Drop { savepoint } => {
@@ -99,12 +98,11 @@ impl Job {
                 Ok(writeln!(out, "savepoint `{savepoint}` is kept no longer")?)
             }
             StateRequest::Fork { job, snapshot } => {
-                let manifest = kept.manifest(snapshot.as_deref())?;
                 Store::check_job(&self.config.state, job)?;
                 // A job that runs would remove what is being copied. Nobody else's savepoint has such a name.
                 let held = format!("_fork-{job}");
                 kept.store.remove_savepoint(&held)?;
-                save(&kept.store, &held, &manifest)?;
+                let manifest = kept.save(&held, snapshot.as_deref())?;
                 let forked = self.fork(&kept.store, &manifest, job, out);
                 kept.store.remove_savepoint(&held)?;
                 forked
@@ -148,6 +146,22 @@ impl Kept {
         }
     }
 
+    /// Keeps a snapshot under a name. A job that runs may remove the newest before that: then it has a newer one.
+    fn save(&self, name: &str, snapshot: Option<&str>) -> Result<Manifest, StartError> {
+        for _ in 0..LOOKS {
+            let manifest = self.manifest(snapshot)?;
+            match self.store.save(name, &manifest) {
+                Ok(()) => return Ok(manifest),
+                Err(SnapshotError::Store(StoreError::Taken { .. })) => {
+                    return Err(StartError::SavepointIsThere { name: name.to_string() });
+                }
+                Err(SnapshotError::Store(StoreError::Missing { .. })) if snapshot.is_none() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(StartError::SnapshotGone { name: self.manifest(snapshot)?.name() })
+    }
+
     /// Whether a job that runs has removed it, as it does with what two later snapshots have followed.
     fn is_gone(&self, name: &str) -> Result<bool, StartError> {
         let known = [self.job.counted()?, self.store.savepoints()?].concat();
@@ -176,15 +190,6 @@ impl Kept {
             }
         })
     }
-}
-
-fn save(store: &Store, name: &str, manifest: &Manifest) -> Result<(), StartError> {
-    store.save(name, manifest).map_err(|error| match error {
-        SnapshotError::Store(StoreError::Taken { .. }) => {
-            StartError::SavepointIsThere { name: name.to_string() }
-        }
-        other => other.into(),
-    })
 }
 
 /// A savepoint's name is a file's, and never a manifest's.
