@@ -61,30 +61,32 @@ impl Changes {
             let (operator, found, known) = (operator.clone(), *found, *known);
             return Err(StartError::Newer { operator, found, known });
         }
-        let lost = self.dropped.iter().filter(|name| !drop_state.contains(name));
-        let operators: Vec<_> = lost.cloned().collect();
-        match operators[..] {
-            [] => Ok(()),
-            _ => Err(StartError::WouldDrop { operators, epoch: self.epoch }),
-        }
+        may_drop(self.dropped.iter().map(String::as_str), drop_state, self.epoch)
     }
 }
 
-/// That every source goes on in what it has read, and none that has read something is gone, but what may be.
-pub(crate) fn check_inputs(
+/// That all that is gone may be.
+fn may_drop<'a>(
+    gone: impl Iterator<Item = &'a str>,
+    drop_state: &[String],
+    epoch: Epoch,
+) -> Result<(), StartError> {
+    let lost = gone.filter(|gone| !drop_state.iter().any(|name| name == gone));
+    let operators: Vec<_> = lost.map(str::to_string).collect();
+    match operators[..] {
+        [] => Ok(()),
+        _ => Err(StartError::WouldDrop { operators, epoch }),
+    }
+}
+
+/// That no source is gone that something is known of, be it recorded since the snapshot, but what may be.
+pub(crate) fn check_sources(
     resume: &Resume,
-    before: Option<&Topics>,
-    (inputs, states): (&Inputs, &[StateForm]),
+    inputs: &Inputs,
     drop_state: &[String],
 ) -> Result<(), StartError> {
-    let gone = |source: &&str| {
-        !inputs.contains_key(*source) && !drop_state.iter().any(|name| name == source)
-    };
-    let operators: Vec<_> = resume.sources().into_iter().filter(gone).map(str::to_string).collect();
-    if !operators.is_empty() {
-        return Err(StartError::WouldDrop { operators, epoch: resume.last() });
-    }
-    before.map_or(Ok(()), |before| same_as_before(before, inputs, states))
+    let gone = resume.sources().into_iter().filter(|source| !inputs.contains_key(*source));
+    may_drop(gone, drop_state, resume.last())
 }
 
 /// What was recorded of sources and operators that the next start still finds in a snapshot or a binding: where
@@ -255,8 +257,7 @@ mod tests {
             ending: tideflow_core::Ending::No,
         };
         let resume = Resume { snapshot: None, recorded: [binding].into() };
-        let check =
-            |topics, drop: &[String]| check_inputs(&resume, None, (&inputs(topics), &[]), drop);
+        let check = |topics, drop: &[String]| check_sources(&resume, &inputs(topics), drop);
         check(&[("readings", "in"), ("sites", "sites")], &[]).expect("it is there");
         let told = check(&[("sensors", "in")], &[]).expect_err("it is gone").to_string();
         assert!(told.starts_with("the state of `readings` is kept after epoch 1"), "{told}");

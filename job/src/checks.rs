@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tideflow_core::{Check, CheckFailure, Inputs, Plan, StateForm};
-use tideflow_state::{Generation, LogTopicError, Store, check_brokers, check_log_topic};
+use tideflow_state::{Generation, Store, check_brokers, check_log_topic};
 
 use crate::StartError;
 use crate::changes::{Changes, same_as_before};
@@ -16,18 +16,7 @@ impl Job {
         let after = Some(broker.key.clone());
         let topics = self.own_topics().map(|(name, partitions)| {
             let (job, topic) = (self.clone(), name.clone());
-            let run = move || {
-                let (kafka, copies) = (&job.kafka, job.config.copies());
-                let there = check_log_topic(kafka, &topic, partitions, copies)?;
-                if !there {
-                    check_brokers(kafka, &topic, copies)?;
-                }
-                Ok(if there { "keeps all" } else { "will be made" }.to_string())
-            };
-            let run = move || {
-                let found: Result<_, LogTopicError> = run();
-                found.map_err(|error| failure(error.into()))
-            };
+            let run = move || job.own_topic(&topic, partitions).map_err(failure);
             let what = format!("topic `{name}`");
             Check { key: what.clone(), what, after: after.clone(), run: Box::new(run) }
         });
@@ -49,6 +38,16 @@ impl Job {
         let after = Some(store.key.clone());
         let changes = Check { key: what.clone(), what, after, run: Box::new(changes) };
         [broker].into_iter().chain(topics).chain([store, changes]).collect()
+    }
+
+    /// What there is of a topic of the job's own, in words.
+    fn own_topic(&self, topic: &str, partitions: usize) -> Result<String, StartError> {
+        let (kafka, copies) = (&self.kafka, self.config.copies());
+        if check_log_topic(kafka, topic, partitions, copies)? {
+            return Ok("keeps all".to_string());
+        }
+        check_brokers(kafka, topic, copies)?;
+        Ok("will be made".to_string())
     }
 
     /// What becomes of what was kept, in words.

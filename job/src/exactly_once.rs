@@ -17,7 +17,7 @@ use tideflow_sinks::kafka::Shards;
 use tideflow_sinks::kafka::shard::Shard;
 use tideflow_state::{Generation, GenerationWatch, KafkaBindingLog, Manifest, Store};
 
-use crate::changes::{Changes, check_inputs, still_known};
+use crate::changes::{Changes, check_sources, same_as_before, still_known};
 use crate::manifest_thread::Progress;
 use crate::snapshots::{Keeper, keep};
 use crate::start::{Job, Started, newest};
@@ -210,7 +210,10 @@ impl Durability for ExactlyOnce {
         if flow.worker().0 == 0 {
             let before = keeper.topics_before().map_err(StartError::from)?;
             let states = flow.states();
-            check_inputs(flow.resume(), before.as_ref(), (&inputs, &states), drop_state)?;
+            check_sources(flow.resume(), &inputs, drop_state)?;
+            if let Some(before) = &before {
+                same_as_before(before, &inputs, &states)?;
+            }
             let manifest = flow.found::<Manifest>();
             let mut topics = still_known(before, flow.resume(), manifest.as_deref());
             topics.cluster = self.job.kafka.cluster_id().map_err(StartError::from)?;

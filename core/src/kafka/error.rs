@@ -73,29 +73,12 @@ pub enum KafkaError {
         /// The offset asked for.
         offset: i64,
     },
-    /// Where a job must go on is not in the partition any more: it begins behind that.
+    /// Where a job must go on is not in the partition any more.
     #[error(
         "topic `{topic}` partition {partition}: the job goes on at offset {offset}, but there are \
-         only offsets {first} to {end}: deleted by retention; with `lost = \"earliest\"` the source goes on without"
+         only offsets {first} to {end}: {}", lost(*offset, *end)
     )]
     OffsetsLost {
-        /// The topic.
-        topic: String,
-        /// The partition.
-        partition: i32,
-        /// The offset to go on at.
-        offset: i64,
-        /// The first offset there is.
-        first: i64,
-        /// The offset behind the last.
-        end: i64,
-    },
-    /// Where a job must go on is not in the partition any more: it ends before that.
-    #[error(
-        "topic `{topic}` partition {partition}: the job goes on at offset {offset}, but there are \
-         only offsets {first} to {end}: the topic was made anew, or the brokers have lost its end"
-    )]
-    OffsetsAhead {
         /// The topic.
         topic: String,
         /// The partition.
@@ -141,6 +124,14 @@ pub enum KafkaError {
         /// What to do about it.
         kind: ErrorKind,
     },
+}
+
+/// How a partition that ends there came to lose this offset, and what can be done.
+fn lost(offset: i64, end: i64) -> &'static str {
+    match offset > end {
+        true => "the topic was made anew, or the brokers have lost its end",
+        false => "deleted by retention; with `lost = \"earliest\"` the source goes on without",
+    }
 }
 
 impl KafkaError {

@@ -70,13 +70,12 @@ fn still_there(
     let topic = config.topic.clone();
     match config.lost {
         _ if (first..=end).contains(&offset) => Ok(offset),
-        // What is there now may be what was read before.
-        _ if offset > end => Err(KafkaError::OffsetsAhead { topic, partition, offset, first, end }),
-        Lost::Stop => Err(KafkaError::OffsetsLost { topic, partition, offset, first, end }),
-        Lost::Earliest => {
+        // Where a topic ends before that, what is there now may be what was read before.
+        Lost::Earliest if offset < first => {
             tracing::warn!(topic, partition, offset, first, end, "records are lost: going on");
             Ok(first)
         }
+        _ => Err(KafkaError::OffsetsLost { topic, partition, offset, first, end }),
     }
 }
 

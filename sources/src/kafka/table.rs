@@ -86,14 +86,12 @@ impl KafkaTableConfig {
 /// tombstone that is gone is never heard of.
 fn too_short(settings: &BTreeMap<String, String>, least: u64) -> Option<String> {
     let policy = settings.get("cleanup.policy")?;
-    if policy.contains("delete") {
-        let limits = ["retention.ms", "retention.bytes"].into_iter();
-        let limited = limits.filter_map(|name| Some((name, settings.get(name)?)));
-        if let Some((name, found)) = limited.into_iter().find(|(_, found)| *found != "-1") {
-            return Some(format!(
-                "expected `{name}` of -1, found {found}: entries would be deleted"
-            ));
-        }
+    let limits = ["retention.ms", "retention.bytes"].into_iter();
+    let mut limits = limits.filter_map(|name| Some((name, settings.get(name)?)));
+    if policy.contains("delete")
+        && let Some((name, found)) = limits.find(|(_, found)| *found != "-1")
+    {
+        return Some(format!("expected `{name}` of -1, found {found}: entries would be deleted"));
     }
     if !policy.contains("compact") {
         return None;
