@@ -43,7 +43,7 @@ endif
 endif
 	$(training) $(MODEL) --windows '$(or $(WINDOWS),.tideflow/windows.jsonl)' --out '$(OUT)'
 ifeq ($(MODEL),health)
-	@echo 'model       `device_health` takes it with --model.path $(OUT)'
+	@echo 'model       `device_health` takes it with --model.reference $(OUT)'
 endif
 
 bench: ## measure, and write a report to benches/reports [PEERS=dir]

@@ -17,6 +17,7 @@ use timely::dataflow::operators::{Capability, InputCapability};
 use timely::dataflow::{Scope, StreamVec};
 
 use crate::binding::global_watermark;
+use crate::choice::{Choices, Opening};
 use crate::operator::OperatorName;
 use crate::pace::{Pace, RETRY, Tick, Word};
 use crate::{
@@ -35,10 +36,21 @@ pub(crate) struct Binder<'s> {
     builder: OperatorBuilder<'s, Epoch>,
     ticks: Ticks,
     words: Vec<Words>,
+    out: Outputs,
+}
+
+/// The outputs, in their order.
+struct Outputs {
     bound: Output<Bound>,
     durable: Output<()>,
     standings: Output<Standing>,
+    openings: Output<Opening>,
 }
+
+const BOUND: usize = 0;
+const DURABLE: usize = 1;
+const STANDINGS: usize = 2;
+const OPENINGS: usize = 3;
 
 /// What it yields.
 pub(crate) struct Bounds<'s> {
@@ -48,6 +60,8 @@ pub(crate) struct Bounds<'s> {
     pub durable: StreamVec<'s, Epoch, ()>,
     /// Where the job stands after each epoch with a snapshot, on worker 0.
     pub standings: StreamVec<'s, Epoch, Standing>,
+    /// What every epoch opens with, on every worker, where something is chosen.
+    pub openings: StreamVec<'s, Epoch, Opening>,
 }
 
 impl<'s> Binder<'s> {
@@ -58,15 +72,16 @@ impl<'s> Binder<'s> {
         let (bound_out, bound) = builder.new_output::<Vec<Bound>>();
         let (durable_out, durable) = builder.new_output::<Vec<()>>();
         let (standings_out, standings) = builder.new_output::<Vec<Standing>>();
-        let binder = Binder {
-            builder,
-            ticks,
-            words: Vec::new(),
+        let (openings_out, openings) = builder.new_output::<Vec<Opening>>();
+        let out = Outputs {
             bound: OutputBuilder::from(bound_out),
             durable: OutputBuilder::from(durable_out),
             standings: OutputBuilder::from(standings_out),
+            openings: OutputBuilder::from(openings_out),
         };
-        (binder, Bounds { bound: bound.broadcast(), durable, standings })
+        let binder = Binder { builder, ticks, words: Vec::new(), out };
+        let (bound, openings) = (bound.broadcast(), openings.broadcast());
+        (binder, Bounds { bound, durable, standings, openings })
     }
 
     /// Adds a source's words.
@@ -82,9 +97,10 @@ impl<'s> Binder<'s> {
         job: &Job,
         resume: Rc<Resume>,
         (pace, published, snapshot_every): (Rc<Pace>, ProbeHandle<Epoch>, u64),
+        choices: Choices,
         mut log: Box<dyn BindingLog>,
     ) {
-        let Binder { builder, mut ticks, mut words, mut bound, mut durable, mut standings } = self;
+        let Binder { builder, mut ticks, mut words, out } = self;
         let name = OperatorName::new("epoch bindings");
         let address = builder.operator_info().address;
         let wake = scope.worker().sync_activator_for(address.to_vec());
@@ -101,6 +117,8 @@ impl<'s> Binder<'s> {
             published,
             metrics: job.metrics.clone(),
             log,
+            choices,
+            out,
             ticks: BTreeMap::new(),
             parts: BTreeMap::new(),
             undurable: VecDeque::new(),
@@ -109,13 +127,17 @@ impl<'s> Binder<'s> {
         builder.build_reschedule(move |mut capabilities| {
             // Nothing is bound before the first epoch to replay.
             let next = resume.state_of() + 1;
-            let at = || [0, 2].map(|i: usize| capabilities[i].delayed(&next));
+            let at = || [BOUND, STANDINGS, OPENINGS].map(|port| capabilities[port].delayed(&next));
+            if first {
+                let first = resume.last() + 1;
+                state.open(&capabilities[OPENINGS].delayed(&first), first);
+            }
             let mut recorded = first.then(|| Recorded { resume, told: 0, at: at() });
             capabilities.clear();
             move |frontiers| {
                 name.run(|| {
                     if let Some(some) = &mut recorded {
-                        match state.tell_again(some, &mut bound, &mut standings) {
+                        match state.tell_again(some) {
                             true => recorded = None,
                             false => again.activate_after(RETRY),
                         }
@@ -132,9 +154,9 @@ impl<'s> Binder<'s> {
                     while let Some(epoch) = state.next()
                         && frontiers.iter().all(|f| !f.less_equal(&epoch))
                     {
-                        state.close(epoch, &mut bound, &mut standings);
+                        state.close(epoch);
                     }
-                    state.drop_durable(&mut durable)
+                    state.drop_durable()
                 })
             }
         });
@@ -149,8 +171,8 @@ const TOLD_AHEAD: usize = 64;
 struct Recorded {
     resume: Rc<Resume>,
     told: usize,
-    /// Of the bounds and the standings.
-    at: [Capability<Epoch>; 2],
+    /// Of the bounds, the standings and the openings.
+    at: [Capability<Epoch>; 3],
 }
 
 /// Bindings not complete yet, and complete ones not durable yet.
@@ -162,6 +184,8 @@ struct Open {
     snapshot_every: u64,
     last_snapshot: Epoch,
     log: Box<dyn BindingLog>,
+    choices: Choices,
+    out: Outputs,
     pace: Rc<Pace>,
     published: ProbeHandle<Epoch>,
     metrics: Arc<Metrics>,
@@ -169,13 +193,24 @@ struct Open {
 
 impl Open {
     fn tick(&mut self, capability: &InputCapability<Epoch>, tick: Tick) {
-        let at = [0, 1, 2].map(|port| capability.delayed(&tick.epoch, port));
+        let next = tick.epoch + 1;
+        self.open(&capability.delayed(&next, OPENINGS), next);
+        let at = [BOUND, DURABLE, STANDINGS].map(|port| capability.delayed(&tick.epoch, port));
         self.ticks.insert(tick.epoch, (tick, at));
+    }
+
+    /// Says what an epoch opens with.
+    fn open(&mut self, at: &Capability<Epoch>, epoch: Epoch) {
+        if !self.choices.is_empty() {
+            let opening = self.choices.open(epoch);
+            self.out.openings.activate().session(at).give(opening);
+        }
     }
 
     fn word(&mut self, epoch: Epoch, word: Word) {
         match word {
             Word::Part(part) => self.parts.entry(epoch).or_default().push(part),
+            Word::Ready(ready) => self.choices.hear(ready),
             Word::Hurry => self.pace.hurry(),
             Word::Stop(ending) => self.pace.end(ending),
         }
@@ -185,7 +220,7 @@ impl Open {
         self.ticks.first_key_value().map(|(epoch, _)| *epoch)
     }
 
-    fn close(&mut self, epoch: Epoch, bound: &mut Output<Bound>, standings: &mut Output<Standing>) {
+    fn close(&mut self, epoch: Epoch) {
         let (tick, [at_bound, at_durable, at_standing]) =
             self.ticks.remove(&epoch).expect("only an open epoch is closed");
         let mut parts = self.parts.remove(&epoch).unwrap_or_default();
@@ -200,11 +235,12 @@ impl Open {
             self.pace.end(Ending::Drain);
         }
         let (watermark, wall_ms, ending) = (self.watermark, tick.wall_ms, tick.ending);
-        let binding = Binding { epoch, parts, watermark, wall_ms, ending };
+        let chosen = self.choices.close(epoch);
+        let binding = Binding { epoch, parts, watermark, wall_ms, ending, chosen };
         let snapshot = self.snapshot_due(epoch, ending != Ending::No);
-        bound.activate().session(&at_bound).give(binding.bound(snapshot));
+        self.out.bound.activate().session(&at_bound).give(binding.bound(snapshot));
         if snapshot {
-            standings.activate().session(&at_standing).give(binding.standing());
+            self.out.standings.activate().session(&at_standing).give(binding.standing());
         }
         self.show(epoch, wall_ms);
         self.log.append(binding);
@@ -212,12 +248,7 @@ impl Open {
     }
 
     /// Announces what was recorded, a little ahead of what of it is published; whether that was all.
-    fn tell_again(
-        &self,
-        recorded: &mut Recorded,
-        bound: &mut Output<Bound>,
-        standings: &mut Output<Standing>,
-    ) -> bool {
+    fn tell_again(&mut self, recorded: &mut Recorded) -> bool {
         let Recorded { resume, told, at } = recorded;
         while let Some((again, binding)) = resume.told_again(*told, self.snapshot_every > 0) {
             let epoch = again.epoch;
@@ -226,9 +257,14 @@ impl Open {
             }
             if again.snapshot {
                 self.pace.snapshot_begins(epoch);
-                standings.activate().session(&at[1].delayed(&epoch)).give(binding.standing());
+                let mut standings = self.out.standings.activate();
+                standings.session(&at[1].delayed(&epoch)).give(binding.standing());
             }
-            bound.activate().session(&at[0].delayed(&epoch)).give(again);
+            self.out.bound.activate().session(&at[0].delayed(&epoch)).give(again);
+            if !self.choices.is_empty() {
+                let opening = self.choices.opened(epoch, &binding.chosen);
+                self.out.openings.activate().session(&at[2].delayed(&epoch)).give(opening);
+            }
             at.iter_mut().for_each(|capability| capability.downgrade(&(epoch + 1)));
             *told += 1;
         }
@@ -263,12 +299,12 @@ impl Open {
     }
 
     /// Lets the durable frontier pass what the log holds; true while something is not durable yet.
-    fn drop_durable(&mut self, durable: &mut Output<()>) -> bool {
+    fn drop_durable(&mut self) -> bool {
         let through = self.log.durable();
         while self.undurable.front().is_some_and(|(epoch, _)| *epoch <= through) {
             self.undurable.pop_front();
         }
-        let _ = durable.activate();
+        let _ = self.out.durable.activate();
         !self.undurable.is_empty()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Epoch, EventTime, Standing};
+use crate::{Chosen, Epoch, EventTime, Standing};
 
 /// How a partition takes part in the watermark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -64,13 +64,16 @@ pub struct Binding {
     pub wall_ms: i64,
     /// Whether this is the last epoch, and how it ends.
     pub ending: Ending,
+    /// What was chosen outside of the graph and holds in this epoch.
+    #[serde(default, skip_serializing_if = "Chosen::is_empty")]
+    pub chosen: Chosen,
 }
 
 impl Binding {
     /// Where the job stands after it.
     pub(crate) fn standing(&self) -> Standing {
-        let Binding { epoch, watermark, ref parts, .. } = *self;
-        Standing { epoch, watermark, parts: parts.clone() }
+        let Binding { epoch, watermark, ref parts, ref chosen, .. } = *self;
+        Standing { epoch, watermark, parts: parts.clone(), chosen: chosen.clone() }
     }
 
     /// What every worker is told of it.
@@ -113,7 +116,8 @@ pub struct Bound {
 /// let mut log = RecentBindings::new(2);
 /// for epoch in 1..=3 {
 ///     let watermark = EventTime(1_000);
-///     log.append(Binding { epoch, parts: vec![], watermark, wall_ms: 0, ending: Ending::No });
+///     let (parts, chosen) = (vec![], Default::default());
+///     log.append(Binding { epoch, parts, watermark, wall_ms: 0, ending: Ending::No, chosen });
 /// }
 /// assert_eq!(log.durable(), 3);
 /// assert_eq!(log.kept().iter().map(|b| b.epoch).collect::<Vec<_>>(), [2, 3]);

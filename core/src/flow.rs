@@ -12,6 +12,7 @@ use timely::dataflow::operators::{Concatenate, Probe};
 use timely::dataflow::{Scope, StreamVec};
 
 use crate::binder::{Binder, Bounds};
+use crate::choice::{Choice, Choices, Opening};
 use crate::pace::{Pace, Tick, clock};
 use crate::plan::{Check, Edge, Inputs, Node, Plan};
 use crate::snapshot::{SnapshotPart, Snapshots};
@@ -99,6 +100,7 @@ struct Inner<'s> {
     snapshots: RefCell<Vec<StreamVec<'s, Epoch, SnapshotPart>>>,
     published: ProbeHandle<Epoch>,
     sinks: RefCell<Vec<StreamVec<'s, Epoch, ()>>>,
+    choices: RefCell<Vec<(String, Arc<dyn Choice>)>>,
     locals: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
 }
 
@@ -132,6 +134,7 @@ impl<'s> Flow<'s> {
                 snapshots: RefCell::default(),
                 published,
                 sinks: RefCell::default(),
+                choices: RefCell::default(),
                 locals: RefCell::default(),
             }),
         }
@@ -150,7 +153,9 @@ impl<'s> Flow<'s> {
         inner.out().probe_with(&inner.published);
         let binder = inner.binder.into_inner();
         let pace = (inner.pace, inner.published, snapshot_every);
-        binder.build(scope, &inner.job, inner.resume, pace, log);
+        let choices = inner.choices.into_inner();
+        let choices = Choices::new(choices, &inner.resume.chosen(), scope.peers());
+        binder.build(scope, &inner.job, inner.resume, pace, choices, log);
         inner.plan.into_inner()
     }
 
@@ -182,6 +187,14 @@ impl<'s> Flow<'s> {
     /// Where this run goes on.
     pub fn resume(&self) -> &Rc<Resume> {
         &self.inner.resume
+    }
+
+    pub(crate) fn openings(&self) -> StreamVec<'s, Epoch, Opening> {
+        self.inner.bounds.openings.clone()
+    }
+
+    pub(crate) fn add_choice(&self, name: &str, choice: Arc<dyn Choice>) {
+        self.inner.choices.borrow_mut().push((name.to_string(), choice));
     }
 
     pub(crate) fn ticks(&self) -> StreamVec<'s, Epoch, Tick> {

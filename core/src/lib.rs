@@ -5,6 +5,7 @@
 
 mod binder;
 mod binding;
+mod choice;
 mod crash;
 mod durability;
 mod entries;
@@ -33,6 +34,7 @@ mod stop;
 mod update;
 
 pub use binding::{Binding, BindingLog, Bound, Ending, Part, PartState, RecentBindings};
+pub use choice::{Choice, Chosen, Opening};
 pub use crash::crash_point;
 pub use durability::{Durability, LogOnly, Recovered};
 pub use entries::{Entries, KeyedState, Row};

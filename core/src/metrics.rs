@@ -44,6 +44,12 @@ pub struct Metrics {
     pub inference_batch: HistogramVec,
     /// `tideflow_inference_seconds{operator}`: time of one batch in the model.
     pub inference_seconds: HistogramVec,
+    /// `tideflow_model_failures_total{operator}`: tries to find out or open the version of a model that should
+    /// score, which did not work: the one before goes on.
+    pub model_failures: IntCounterVec,
+    /// `tideflow_model_version{operator,model,version,digest}`: 1 for the version that scores on a worker's
+    /// process, 0 for those that did.
+    pub model_version: GaugeVec,
     /// `tideflow_sink_records_total{sink}`: records published.
     pub sink_records: IntCounterVec,
     /// `tideflow_sink_seconds{sink}`: from an epoch's hand-over to its publication.
@@ -139,6 +145,18 @@ impl Default for Metrics {
                 "Time of one batch in the model.",
                 "operator",
                 SECONDS,
+            ),
+            model_failures: counts(
+                r,
+                "model_failures_total",
+                "Tries to find out or open a model's version that did not work.",
+                &["operator"],
+            ),
+            model_version: levels(
+                r,
+                "model_version",
+                "1 for the version of a model that scores, 0 for those that did.",
+                &["operator", "model", "version", "digest"],
             ),
             sink_records: counts(r, "sink_records_total", "Records published.", &["sink"]),
             sink_seconds: spread(

@@ -16,6 +16,7 @@ use timely::dataflow::operators::vec::Broadcast;
 use timely::dataflow::{Scope, StreamVec};
 use timely::scheduling::Activator;
 
+use crate::choice::Ready;
 use crate::operator::OperatorName;
 use crate::{Ending, Epoch, EpochSettings, Job, Part, Resume};
 
@@ -32,6 +33,8 @@ pub(crate) struct Tick {
 pub(crate) enum Word {
     /// Where one partition was cut.
     Part(Part),
+    /// A worker can go on with what is to be chosen.
+    Ready(Ready),
     /// The open epoch is full: end it early.
     Hurry,
     /// This process was asked to stop.

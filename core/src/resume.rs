@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Binding, Bound, Epoch, EventTime, Part};
+use crate::{Binding, Bound, Chosen, Epoch, EventTime, Part};
 
 /// Where a job stood after an epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,8 @@ pub struct Standing {
     pub watermark: EventTime,
     /// Every partition.
     pub parts: Vec<Part>,
+    /// What was chosen outside of the graph and held in it.
+    pub chosen: Chosen,
 }
 
 /// Where a job goes on; a first start goes on from nothing.
@@ -49,6 +51,12 @@ impl Resume {
     /// The watermark after that epoch.
     pub fn watermark(&self) -> EventTime {
         self.recorded.last().map_or(self.state_watermark(), |b| b.watermark)
+    }
+
+    /// What held in that epoch of what is chosen outside of the graph.
+    pub fn chosen(&self) -> Chosen {
+        let last = self.recorded.last().map(|b| &b.chosen);
+        last.or(self.snapshot.as_ref().map(|s| &s.chosen)).cloned().unwrap_or_default()
     }
 
     /// Whether the job's input has come to its end, and time with it: there will be no more epochs.
@@ -117,7 +125,7 @@ pub struct ResumePart {
 /// };
 /// let binding = |epoch, next| {
 ///     let (parts, watermark, ending) = (vec![part(next)], EventTime(0), Ending::No);
-///     Binding { epoch, parts, watermark, wall_ms: 0, ending }
+///     Binding { epoch, parts, watermark, wall_ms: 0, ending, chosen: Default::default() }
 /// };
 /// let resume = Resume { snapshot: None, recorded: [binding(1, 2), binding(2, 2), binding(3, 5)].into() };
 /// let mut cuts = resume.partitions("s")[&0].cuts.clone();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tideflow::core::{LogOnly, RecentBindings};
-use tideflow::models::{Feature, Model, ScoreError, Signature};
+use tideflow::models::{DType, Feature, Model, ScoreError, Signature};
 use tideflow::prelude::*;
 
 const DEFAULTS: &str = r#"
@@ -52,8 +52,8 @@ impl<const UNLUCKY: u64> Aggregate<Number> for Sum<UNLUCKY> {
 
 impl<const UNLUCKY: u64> Features for Sum<UNLUCKY> {
     const NAMES: &'static [&'static str] = &["sum"];
-    fn row(&self, row: &mut Vec<f32>) {
-        row.push(self.0 as f32);
+    fn row(&self, row: &mut Vec<f64>) {
+        row.push(self.0 as f64);
     }
 }
 
@@ -67,7 +67,7 @@ impl Model for Scores {
         &self.signature
     }
 
-    fn score(&self, rows: &[f32], count: usize, out: &mut Vec<f32>) -> Result<(), ScoreError> {
+    fn score(&self, rows: &[f64], count: usize, out: &mut Vec<f64>) -> Result<(), ScoreError> {
         assert!(!self.panics, "no score today");
         out.clear();
         out.extend_from_slice(&rows[..count]);
@@ -81,7 +81,9 @@ fn model(panics: bool) -> ModelRef {
         version: "1".into(),
         digest: String::new(),
         features: vec![Feature { name: "sum".into(), unit: "1".into() }],
+        dtypes: vec![DType::Float64],
         outputs: vec!["score".into()],
+        batch_rows: 256,
     };
     Scores { signature, panics }.into()
 }
@@ -95,7 +97,7 @@ fn build<const UNLUCKY: u64>(flow: &Flow<'_>, panics: bool) -> Result<(), BuildE
     let sums = numbers
         .key_by(|n: &Number| &n.key)
         .tumbling_window::<_, Sum<UNLUCKY>>("windows", Tumbling::of(minutes(1)))?;
-    let scored = sums.on_time.infer("scores", &model(panics), InferOptions::default())?;
+    let scored = sums.on_time.infer("scores", &model(panics))?;
     flow.sink("out", scored.scored, VecSink::new())
 }
 

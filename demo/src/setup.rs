@@ -76,7 +76,7 @@ pub fn prepare(
     }
     config.job.name = broker.topic("job");
     config.kafka = broker.kafka().clone();
-    config.model.path = model;
+    config.model = config.model.with_model(model);
     config.readings.topic = broker.topic(READINGS);
     config.topics = Topics {
         windows: broker.topic(&windows),

@@ -17,7 +17,7 @@ fn lines(written: &Written) -> Vec<String> {
 fn spike_model() -> LinearModel {
     let features: Vec<_> = ReadingStats::NAMES.iter().map(|name| (*name, "")).collect();
     let weight = |name: &&str| if *name == "vibration.max" { 10.0 } else { 0.0 };
-    let weights: Vec<f32> = ReadingStats::NAMES.iter().map(weight).collect();
+    let weights: Vec<f64> = ReadingStats::NAMES.iter().map(weight).collect();
     LinearModel::new("spikes", &features, &weights, -18.0).logistic()
 }
 

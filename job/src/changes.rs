@@ -211,6 +211,7 @@ mod tests {
             epoch: 7,
             watermark: EventTime(0),
             parts: vec![part("readings")],
+            chosen: Default::default(),
             binding_offset: 0,
             binding_generation: Generation(1),
             progress: Vec::new(),
@@ -255,6 +256,7 @@ mod tests {
             watermark: EventTime(0),
             wall_ms: 0,
             ending: tideflow_core::Ending::No,
+            chosen: Default::default(),
         };
         let resume = Resume { snapshot: None, recorded: [binding].into() };
         let check = |topics, drop: &[String]| check_sources(&resume, &inputs(topics), drop);
@@ -288,6 +290,7 @@ mod tests {
             epoch: 7,
             watermark: EventTime(0),
             parts: snapshot.parts.clone(),
+            chosen: Default::default(),
         };
         let resume = Resume { snapshot: Some(standing), ..Resume::default() };
         let known = still_known(Some(before), &resume, Some(&snapshot));

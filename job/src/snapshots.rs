@@ -276,7 +276,7 @@ impl Manifests {
     }
 
     fn manifest(&mut self, standing: Standing) -> Manifest {
-        let Standing { epoch, watermark, parts } = standing;
+        let Standing { epoch, watermark, parts, chosen } = standing;
         let added = std::mem::take(&mut self.added);
         debug_assert!(added.iter().all(|a| a.epoch == epoch), "one snapshot at a time");
         for (shard, published) in added.iter().flat_map(|a| &a.progress) {
@@ -290,6 +290,7 @@ impl Manifests {
             epoch,
             watermark,
             parts,
+            chosen,
             binding_offset: place.offset,
             binding_generation: place.generation,
             progress: self.progress.clone(),

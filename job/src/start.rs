@@ -52,7 +52,7 @@ impl Started {
     pub fn resume(&mut self) -> Resume {
         let snapshot = self.manifest.as_ref().map(|m| {
             let (epoch, watermark, parts) = (m.epoch, m.watermark, m.parts.clone());
-            Standing { epoch, watermark, parts }
+            Standing { epoch, watermark, parts, chosen: m.chosen.clone() }
         });
         Resume { snapshot, recorded: self.replay.give_bindings().into() }
     }
@@ -312,6 +312,7 @@ mod tests {
             epoch,
             watermark: tideflow_core::EventTime(0),
             parts: Vec::new(),
+            chosen: Default::default(),
             binding_offset: 0,
             binding_generation: Generation(1),
             progress,

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
+use crate::VersionId;
 pub use tideflow_core::ErrorKind;
 
 /// What a native library said. Its own error type stays behind the feature that links it.
@@ -77,28 +78,19 @@ pub enum ModelLoadError {
         /// The names in the model.
         found: Vec<String>,
     },
-    /// The signature's inputs are not exactly the one that the manifest names.
+    /// The signature's inputs are not exactly those that the manifest names.
     #[error(
-        "loading model `{}`: signature `{signature}`: expected the single input `{expected}`, \
-         found {}",
-        folder.display(), list(found)
+        "loading model `{}`: signature `{signature}`: expected the inputs {}, found {}",
+        folder.display(), list(expected), list(found)
     )]
     Inputs {
         /// The model's folder.
         folder: PathBuf,
         /// The signature.
         signature: String,
-        /// The name in the manifest.
-        expected: String,
+        /// The names in the manifest.
+        expected: Vec<String>,
         /// The names in the model.
-        found: Vec<String>,
-    },
-    /// The model gives several scores a row where one is wanted.
-    #[error("model `{model}`: expected one output, found {}", list(found))]
-    OutputCount {
-        /// The model's name.
-        model: String,
-        /// Its outputs.
         found: Vec<String>,
     },
     /// The signature has no output of the name that the manifest gives.
@@ -116,7 +108,7 @@ pub enum ModelLoadError {
         /// The names in the model.
         found: Vec<String>,
     },
-    /// The input or output has another element type than `float32`.
+    /// An input or output has another element type than the manifest says.
     #[error(
         "loading model `{}`: tensor `{tensor}`: expected type {expected}, found {found}",
         folder.display()
@@ -126,14 +118,14 @@ pub enum ModelLoadError {
         folder: PathBuf,
         /// The input or output, as the signature names it.
         tensor: String,
-        /// The type that rows and scores have.
+        /// The type in the manifest.
         expected: &'static str,
         /// The type in the model.
         found: String,
     },
-    /// The input or output has another shape than the manifest's features or outputs need.
+    /// An input or output has another shape than the manifest says.
     #[error(
-        "loading model `{}`: tensor `{tensor}`: expected shape {expected} ({because}), found \
+        "loading model `{}`: tensor `{tensor}`: expected shape {expected} by the manifest, found \
          {found}",
         folder.display()
     )]
@@ -144,8 +136,6 @@ pub enum ModelLoadError {
         tensor: String,
         /// Rows by columns; `?` is any number.
         expected: String,
-        /// Where that expectation comes from.
-        because: String,
         /// The shape in the model.
         found: String,
     },
@@ -165,6 +155,49 @@ pub enum ModelLoadError {
         expected: Vec<String>,
         /// The features of the graph, in order.
         found: Vec<String>,
+    },
+    /// A version that has scored is not where it was.
+    #[error(
+        "opening version `{}` of model `{}` with the digest `{}`: it is not at `{at}` any more, nor in the \
+         cache",
+        wanted.version, wanted.name, wanted.digest
+    )]
+    VersionGone {
+        /// The version.
+        wanted: VersionId,
+        /// Where it should be.
+        at: String,
+    },
+    /// The registry did not give what was asked.
+    #[cfg(feature = "http")]
+    #[error(transparent)]
+    Http(#[from] crate::HttpError),
+    /// The registry does not hand out the files of a version itself, or not as files in folders.
+    #[error(
+        "downloading model `{name}`: its files are at `{uri}`, expected them at the registry itself: \
+         `mlflow-artifacts:/…`, as with `mlflow server --serve-artifacts`"
+    )]
+    Artifacts {
+        /// The model's name.
+        name: String,
+        /// Where they are.
+        uri: String,
+    },
+    /// The files of a model are others than they should be.
+    #[error("expected a model with the digest `{expected}`, found `{found}`")]
+    Digest {
+        /// What was recorded of it.
+        expected: String,
+        /// That of the files.
+        found: String,
+    },
+    /// A version that could be opened does not score.
+    #[error("trying version `{}` of model `{}`: {source}", id.version, id.name)]
+    Warm {
+        /// The version.
+        id: VersionId,
+        /// What went wrong.
+        source: ScoreError,
     },
     /// This program cannot run this kind of model.
     #[error(
@@ -213,6 +246,9 @@ impl ModelLoadError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Io { .. } => ErrorKind::Unavailable,
+            Self::Warm { source, .. } => source.kind(),
+            #[cfg(feature = "http")]
+            Self::Http(error) => error.kind,
             _ => ErrorKind::Invalid,
         }
     }
@@ -267,9 +303,21 @@ pub enum ScoreError {
         /// The first row whose score differs from row 0.
         row: usize,
         /// The score of row 0.
-        first: f32,
+        first: f64,
         /// The score of that row.
-        other: f32,
+        other: f64,
+    },
+    /// A batch took longer than it may.
+    #[error(
+        "scoring {count} rows with model `{model}`: expected an answer within {timeout_ms} ms, found none"
+    )]
+    Slow {
+        /// The model's name.
+        model: String,
+        /// Rows in the batch.
+        count: usize,
+        /// How long it may take.
+        timeout_ms: u64,
     },
     /// The native library failed.
     #[error("scoring {count} rows with model `{model}` by {library}: {source}")]
@@ -290,7 +338,7 @@ impl ScoreError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Rows { .. } | Self::Placement { .. } => ErrorKind::Invalid,
-            Self::Scores { .. } | Self::Native { .. } => ErrorKind::Fatal,
+            Self::Slow { .. } | Self::Scores { .. } | Self::Native { .. } => ErrorKind::Fatal,
         }
     }
 }

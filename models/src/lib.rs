@@ -19,24 +19,41 @@
 //!
 //! This crate knows nothing of dataflows, Kafka or time.
 
+mod cache;
 mod error;
 mod folder;
+#[cfg(feature = "http")]
+mod http;
 mod linear;
 mod load;
 mod manifest;
+#[cfg(feature = "http")]
+mod mlflow;
 mod model;
 #[cfg(feature = "tensorflow")]
 mod native;
 mod reference;
 #[cfg(feature = "tensorflow")]
 mod saved_model;
+mod shelf;
+#[cfg(feature = "tensorflow")]
+mod tensors;
+mod uri;
+mod version;
 
 pub use error::{ErrorKind, ModelLoadError, ScoreError};
 pub use folder::digest;
+#[cfg(feature = "http")]
+pub use http::{HttpAccess, HttpError};
 pub use linear::LinearModel;
 pub use load::load;
-pub use manifest::{AlarmThresholds, Manifest, SignatureNames};
-pub use model::{Feature, Model, Signature};
+pub use manifest::{AlarmThresholds, Distribution, InputTensor, Manifest, OutputTensor};
+#[cfg(feature = "http")]
+pub use mlflow::Mlflow;
+pub use model::{DType, Feature, Model, Signature};
 pub use reference::ModelRef;
 #[cfg(feature = "tensorflow")]
 pub use saved_model::TensorFlowModel;
+pub use shelf::{Accept, Event, Listener, Shelf};
+pub use uri::{ModelUri, NoModelUri};
+pub use version::{NoVersion, VersionId, Versions};

@@ -2,11 +2,11 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::{Feature, Model, ScoreError, Signature};
+use crate::{DType, Feature, Model, ScoreError, Signature};
 
 /// A weighted sum of the features plus a bias, optionally through the logistic function.
 ///
-/// Scores are summed in `f32` in the order of the features, so they can be computed by hand.
+/// Scores are summed in `f64` in the order of the features, so they can be computed by hand.
 ///
 /// ```
 /// use tideflow_models::{LinearModel, Model};
@@ -21,8 +21,8 @@ use crate::{Feature, Model, ScoreError, Signature};
 #[derive(Debug, Clone)]
 pub struct LinearModel {
     signature: Signature,
-    weights: Vec<f32>,
-    bias: f32,
+    weights: Vec<f64>,
+    bias: f64,
     logistic: bool,
 }
 
@@ -31,10 +31,10 @@ impl LinearModel {
     ///
     /// # Panics
     /// Where there are no features, or not one weight a feature.
-    pub fn new(name: &str, features: &[(&str, &str)], weights: &[f32], bias: f32) -> Self {
+    pub fn new(name: &str, features: &[(&str, &str)], weights: &[f64], bias: f64) -> Self {
         assert!(!features.is_empty(), "a model takes at least one feature");
         assert_eq!(features.len(), weights.len(), "one weight a feature");
-        let features = features
+        let features: Vec<Feature> = features
             .iter()
             .map(|(name, unit)| Feature { name: name.to_string(), unit: unit.to_string() })
             .collect();
@@ -42,8 +42,10 @@ impl LinearModel {
             name: name.to_string(),
             version: "1".to_string(),
             digest: String::new(),
+            dtypes: vec![DType::Float64; features.len()],
             features,
             outputs: vec!["score".to_string()],
+            batch_rows: 256,
         };
         Self { signature, weights: weights.to_vec(), bias, logistic: false }.with_digest()
     }
@@ -52,6 +54,18 @@ impl LinearModel {
     pub fn logistic(mut self) -> Self {
         self.logistic = true;
         self.with_digest()
+    }
+
+    /// The same model as another version.
+    pub fn version(mut self, version: &str) -> Self {
+        self.signature.version = version.to_string();
+        self
+    }
+
+    /// The same model for calls of so many rows.
+    pub fn batch_rows(mut self, rows: usize) -> Self {
+        self.signature.batch_rows = rows;
+        self
     }
 
     fn with_digest(mut self) -> Self {
@@ -64,7 +78,7 @@ impl LinearModel {
         self
     }
 
-    fn score_row(&self, row: &[f32]) -> f32 {
+    fn score_row(&self, row: &[f64]) -> f64 {
         let sum = row.iter().zip(&self.weights).fold(self.bias, |sum, (x, w)| sum + x * w);
         if self.logistic { 1.0 / (1.0 + (-sum).exp()) } else { sum }
     }
@@ -75,7 +89,7 @@ impl Model for LinearModel {
         &self.signature
     }
 
-    fn score(&self, rows: &[f32], count: usize, out: &mut Vec<f32>) -> Result<(), ScoreError> {
+    fn score(&self, rows: &[f64], count: usize, out: &mut Vec<f64>) -> Result<(), ScoreError> {
         out.clear();
         self.signature.check_rows(rows, count)?;
         out.extend(rows.chunks_exact(self.weights.len()).map(|row| self.score_row(row)));

@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use crate::{Model, ModelLoadError};
 
-/// Loads the model at `reference`: the path of a folder that holds a manifest and a TensorFlow
-/// SavedModel.
+/// Loads the model in `folder`: a manifest and a TensorFlow SavedModel.
 ///
 /// Takes tenths of a second and memory in the size of the model's variables: call it once a process
 /// and share the model. Fails with any [`ModelLoadError`] but [`ModelLoadError::Features`].
-pub fn load(reference: &str) -> Result<Arc<dyn Model>, ModelLoadError> {
-    load_saved_model(Path::new(reference))
+pub fn load(folder: impl AsRef<Path>) -> Result<Arc<dyn Model>, ModelLoadError> {
+    load_saved_model(folder.as_ref())
 }
 
 #[cfg(feature = "tensorflow")]
@@ -38,13 +37,14 @@ mod tests {
     #[test]
     fn fault_a_program_without_the_feature_says_which_it_lacks() {
         let folder = tempfile::tempdir().unwrap();
-        let reference = folder.path().to_str().unwrap();
-        let refused = || load(reference).err().expect("nothing is loaded").to_string();
+        let refused = || load(folder.path()).err().expect("nothing is loaded").to_string();
         assert!(refused().contains("expected `manifest.json` in it, found none"), "{}", refused());
         let manifest = r#"{
-            "format_version": 1, "name": "m", "version": "1", "scaling": "", "metrics": {},
-            "features": [{"name": "a", "unit": "1"}], "outputs": ["score"], "data_digest": "",
-            "signature": {"name": "s", "input": "x", "output": "y"}, "libraries": {}, "created": ""
+            "format_version": 2, "name": "m", "version": "1", "scaling": "", "metrics": {},
+            "features": [{"name": "a", "unit": "1"}], "data_digest": "", "signature": "s",
+            "inputs": [{"tensor": "x", "dtype": "float32", "shape": [1], "features": ["a"]}],
+            "outputs": [{"tensor": "y", "dtype": "float32", "shape": [1], "names": ["score"]}],
+            "batch_rows": 256, "libraries": {}, "created": ""
         }"#;
         std::fs::write(folder.path().join("manifest.json"), manifest).unwrap();
         std::fs::write(folder.path().join("saved_model.pb"), "").unwrap();

@@ -33,9 +33,10 @@ pub trait Model: Send + Sync + 'static {
     /// Scores `count` rows.
     ///
     /// `rows` holds `count` x [`Signature::width`] values, row by row, each in the units and the
-    /// order of [`Signature::features`]. Fails where `rows` has another length
-    /// ([`ScoreError::Rows`]) or the native library fails.
-    fn score(&self, rows: &[f32], count: usize, out: &mut Vec<f32>) -> Result<(), ScoreError>;
+    /// order of [`Signature::features`], and such as its [`DType`] can hold: others are rounded. Scores of
+    /// other types than `float64` are widened; a whole number that `f64` does not hold becomes NaN. Fails
+    /// where `rows` has another length ([`ScoreError::Rows`]) or the native library fails.
+    fn score(&self, rows: &[f64], count: usize, out: &mut Vec<f64>) -> Result<(), ScoreError>;
 
     /// Makes ready for batches of `count` rows: scores a few, so that the first real one does not pay
     /// for what a backend does only once, and tries promise 2 on them.
@@ -64,12 +65,12 @@ pub trait Model: Send + Sync + 'static {
 }
 
 /// Rows of scattered values, first between -1 and 1, then between twice that, and so on.
-fn trial_rows(width: usize) -> impl Iterator<Item = Vec<f32>> {
+fn trial_rows(width: usize) -> impl Iterator<Item = Vec<f64>> {
     (0..8_u32).map(move |trial| {
-        let scale = (1_u32 << trial) as f32;
+        let scale = f64::from(1_u32 << trial);
         // Knuth's multiplicative hash.
         let hash = |column: usize| (column as u32 + 1 + 1_000 * trial).wrapping_mul(2_654_435_761);
-        (0..width).map(|column| (hash(column) as f32 / 2_f32.powi(31) - 1.0) * scale).collect()
+        (0..width).map(|column| (f64::from(hash(column)) / 2_f64.powi(31) - 1.0) * scale).collect()
     })
 }
 
@@ -80,6 +81,41 @@ pub struct Feature {
     pub name: String,
     /// The unit of its values as they enter the model, before any scaling.
     pub unit: String,
+}
+
+/// What a number is in a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DType {
+    /// 32-bit floating point.
+    Float32,
+    /// 64-bit floating point.
+    Float64,
+    /// Whole numbers; those that `f64` holds, within 2^53.
+    Int64,
+}
+
+impl DType {
+    /// The largest whole number below which `f64` holds every one: 2^53.
+    pub(crate) const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+
+    /// Whether a number can be one of these: finite as a floating point number, or whole.
+    pub fn holds(self, value: f64) -> bool {
+        match self {
+            DType::Float32 => (value as f32).is_finite(),
+            DType::Float64 => value.is_finite(),
+            DType::Int64 => value.abs() <= Self::WHOLE_MAX && value.fract() == 0.0,
+        }
+    }
+
+    /// Its name in a manifest, in Keras and numpy.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DType::Float32 => "float32",
+            DType::Float64 => "float64",
+            DType::Int64 => "int64",
+        }
+    }
 }
 
 /// Which model it is, what goes in and what comes out.
@@ -93,14 +129,23 @@ pub struct Signature {
     pub digest: String,
     /// What a row holds, in order.
     pub features: Vec<Feature>,
+    /// What each feature is inside, in order.
+    pub dtypes: Vec<DType>,
     /// What a row's scores are, in order.
     pub outputs: Vec<String>,
+    /// Rows that every call should have.
+    pub batch_rows: usize,
 }
 
 impl Signature {
     /// Features a row.
     pub fn width(&self) -> usize {
         self.features.len()
+    }
+
+    /// The first value of a row that its feature cannot hold.
+    pub fn misfit(&self, row: &[f64]) -> Option<usize> {
+        row.iter().zip(&self.dtypes).position(|(value, dtype)| !dtype.holds(*value))
     }
 
     /// Checks that the features a graph computes are the model's, in the model's order.
@@ -120,18 +165,8 @@ impl Signature {
         })
     }
 
-    /// Checks that the model gives one score a row, as a graph that goes by one score expects.
-    ///
-    /// Fails with [`ModelLoadError::OutputCount`].
-    pub fn expect_one_output(&self) -> Result<(), ModelLoadError> {
-        if self.outputs.len() == 1 {
-            return Ok(());
-        }
-        Err(ModelLoadError::OutputCount { model: self.name.clone(), found: self.outputs.clone() })
-    }
-
     /// Checks the length of a batch: the first lines of every `score`.
-    pub(crate) fn check_rows(&self, rows: &[f32], count: usize) -> Result<(), ScoreError> {
+    pub(crate) fn check_rows(&self, rows: &[f64], count: usize) -> Result<(), ScoreError> {
         let expected = count * self.width();
         if rows.len() == expected {
             return Ok(());
@@ -157,6 +192,8 @@ mod tests {
             version: "1".into(),
             digest: String::new(),
             features: vec![feature("mean"), feature("min"), feature("max")],
+            dtypes: vec![DType::Float32, DType::Float64, DType::Int64],
+            batch_rows: 64,
             outputs: vec!["score".into()],
         }
     }
@@ -169,10 +206,10 @@ mod tests {
             &self.0
         }
 
-        fn score(&self, rows: &[f32], count: usize, out: &mut Vec<f32>) -> Result<(), ScoreError> {
+        fn score(&self, rows: &[f64], count: usize, out: &mut Vec<f64>) -> Result<(), ScoreError> {
             out.clear();
             self.0.check_rows(rows, count)?;
-            out.extend((0..count).map(|row| if row == 0 { 1.0 } else { 1.0 + f32::EPSILON }));
+            out.extend((0..count).map(|row| if row == 0 { 1.0 } else { 1.0 + f64::EPSILON }));
             Ok(())
         }
     }
@@ -184,6 +221,16 @@ mod tests {
         let error = model.warm(64).unwrap_err();
         assert!(matches!(error, ScoreError::Placement { row: 1, .. }), "{error}");
         assert_eq!(error.kind(), crate::ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn a_value_that_its_feature_cannot_hold_is_found() {
+        let misfit = |row: [f64; 3]| signature().misfit(&row);
+        assert_eq!(misfit([-3e38, 1e300, 9_007_199_254_740_992.0]), None);
+        assert_eq!(misfit([1e39, 1.0, 1.0]), Some(0));
+        assert_eq!(misfit([1.0, f64::NAN, 0.5]), Some(1));
+        assert_eq!(misfit([1.0, 1.0, 0.5]), Some(2));
+        assert_eq!(misfit([1.0, 1.0, 1e16]), Some(2));
     }
 
     #[test]

@@ -1,16 +1,18 @@
 //! TensorFlow SavedModels.
 
 use std::collections::HashMap;
+use std::iter;
 use std::path::Path;
 
 use tensorflow::{
-    DataType, Graph, Operation, SavedModelBundle, Session, SessionOptions, SessionRunArgs, Shape,
-    SignatureDef, Status, Tensor, TensorInfo,
+    DataType, Graph, SavedModelBundle, Session, SessionOptions, SessionRunArgs, Shape,
+    SignatureDef, Status, TensorInfo,
 };
 
 use crate::folder::{digest, expect_file, expect_folder};
 use crate::native::{self, OpenError};
-use crate::{Manifest, Model, ModelLoadError, ScoreError, Signature};
+use crate::tensors::{Numbers, Port};
+use crate::{DType, Manifest, Model, ModelLoadError, ScoreError, Signature};
 
 const LIBRARY: &str = "TensorFlow";
 
@@ -27,21 +29,14 @@ pub struct TensorFlowModel {
     signature: Signature,
     manifest: Manifest,
     session: Session,
-    input: Port,
-    output: Port,
-}
-
-/// Where a tensor enters or leaves the graph.
-struct Port {
-    operation: Operation,
-    index: i32,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
 }
 
 impl TensorFlowModel {
-    /// Loads the SavedModel in `folder` and checks that it is what its manifest says: the signature
-    /// is there; it has one input, of the manifest's name, `float32`, any number of rows by one
-    /// column a feature; it has an output of the manifest's name, `float32`, any number of rows by
-    /// one column an output.
+    /// Loads the SavedModel in `folder` and checks that it is what its manifest says: the signature is there;
+    /// it takes the manifest's tensors and no others, and gives at least those of the manifest; each has the
+    /// manifest's type, and its shape behind an axis for any number of rows.
     ///
     /// Fails with any [`ModelLoadError`] but [`ModelLoadError::Features`] and
     /// [`ModelLoadError::BackendMissing`].
@@ -63,22 +58,16 @@ impl TensorFlowModel {
         let mut graph = Graph::new();
         let bundle =
             SavedModelBundle::load(&options, ["serve"], &mut graph, folder).map_err(native)?;
-        let (input, output) = check(folder, &manifest, bundle.meta_graph_def().signatures())?;
-        let port = |tensor: &TensorInfo| {
-            let name = tensor.name();
-            let operation = graph.operation_by_name_required(&name.name)?;
-            Ok(Port { operation, index: name.index })
-        };
+        let signatures = bundle.meta_graph_def().signatures();
+        let (inputs, outputs) = check(folder, &manifest, signatures)?;
+        let inputs = manifest.inputs.iter().zip(inputs);
+        let inputs = inputs.map(|(i, info)| Port::new(&graph, info, i.dtype, &i.shape));
+        let outputs = manifest.outputs.iter().zip(outputs);
+        let outputs = outputs.map(|(o, info)| Port::new(&graph, info, o.dtype, &o.shape));
         Ok(Self {
-            signature: Signature {
-                name: manifest.name.clone(),
-                version: manifest.version.clone(),
-                digest: digest(folder)?,
-                features: manifest.features.clone(),
-                outputs: manifest.outputs.clone(),
-            },
-            input: port(input).map_err(native)?,
-            output: port(output).map_err(native)?,
+            signature: manifest.signature(digest(folder)?),
+            inputs: inputs.collect::<Result<_, _>>().map_err(native)?,
+            outputs: outputs.collect::<Result<_, _>>().map_err(native)?,
             session: bundle.session,
             manifest,
         })
@@ -89,14 +78,35 @@ impl TensorFlowModel {
         &self.manifest
     }
 
-    fn run(&self, rows: &[f32], count: usize) -> Result<Tensor<f32>, Status> {
-        let mut tensor = Tensor::new(&[count as u64, self.signature.width() as u64]);
-        tensor.copy_from_slice(rows);
+    fn run(&self, rows: &[f64], count: usize, out: &mut Vec<f64>) -> Result<(), Status> {
+        let width = self.signature.width();
+        let mut column = 0;
+        let tensors = self.inputs.iter().map(|port| {
+            let tensor = port.tensor(rows, count, (column, width));
+            column += port.width();
+            tensor
+        });
+        let tensors: Vec<Numbers> = tensors.collect();
         let mut step = SessionRunArgs::new();
-        step.add_feed(&self.input.operation, self.input.index, &tensor);
-        let token = step.request_fetch(&self.output.operation, self.output.index);
+        for (port, tensor) in self.inputs.iter().zip(&tensors) {
+            tensor.feed(port, &mut step);
+        }
+        let ask = |port: &Port| step.request_fetch(&port.operation, port.index);
+        let tokens: Vec<_> = self.outputs.iter().map(ask).collect();
         self.session.run(&mut step)?;
-        step.fetch(token)
+        let outputs = self.signature.outputs.len();
+        out.resize(count * outputs, 0.0);
+        let mut column = 0;
+        for (port, token) in self.outputs.iter().zip(tokens) {
+            let numbers = Numbers::fetch(port.dtype, &mut step, token)?;
+            if numbers.len() != count * port.width() {
+                out.clear();
+                break;
+            }
+            numbers.spread(port.width(), &mut out[column..], outputs);
+            column += port.width();
+        }
+        Ok(())
     }
 }
 
@@ -105,24 +115,23 @@ impl Model for TensorFlowModel {
         &self.signature
     }
 
-    fn score(&self, rows: &[f32], count: usize, out: &mut Vec<f32>) -> Result<(), ScoreError> {
+    fn score(&self, rows: &[f64], count: usize, out: &mut Vec<f64>) -> Result<(), ScoreError> {
         out.clear();
         self.signature.check_rows(rows, count)?;
         if count == 0 {
             return Ok(());
         }
-        let scores = self.run(rows, count).map_err(|status| ScoreError::Native {
+        self.run(rows, count, out).map_err(|status| ScoreError::Native {
             model: self.signature.name.clone(),
             count,
             library: LIBRARY,
             source: status.into(),
         })?;
         let expected = count * self.signature.outputs.len();
-        if scores.len() != expected {
+        if out.len() != expected {
             let model = self.signature.name.clone();
-            return Err(ScoreError::Scores { model, count, expected, found: scores.len() });
+            return Err(ScoreError::Scores { model, count, expected, found: out.len() });
         }
-        out.extend_from_slice(&scores);
         Ok(())
     }
 }
@@ -142,70 +151,76 @@ fn not_open(folder: &Path, error: OpenError) -> ModelLoadError {
     }
 }
 
-/// Finds the manifest's input and output among the model's signatures.
+/// The tensors of a signature, in the manifest's order: those it takes, and those it gives.
+type Tensors<'a> = (Vec<&'a TensorInfo>, Vec<&'a TensorInfo>);
+
+/// Finds the manifest's inputs and outputs among the model's signatures.
 fn check<'a>(
     folder: &Path,
     manifest: &Manifest,
     signatures: &'a HashMap<String, SignatureDef>,
-) -> Result<(&'a TensorInfo, &'a TensorInfo), ModelLoadError> {
+) -> Result<Tensors<'a>, ModelLoadError> {
     let wanted = &manifest.signature;
-    let signature =
-        signatures.get(&wanted.name).ok_or_else(|| ModelLoadError::SignatureMissing {
+    let signature = signatures.get(wanted).ok_or_else(|| ModelLoadError::SignatureMissing {
+        folder: folder.to_path_buf(),
+        expected: wanted.clone(),
+        found: sorted(signatures),
+    })?;
+    let takes = sorted(signature.inputs());
+    let mut expected: Vec<_> = manifest.inputs.iter().map(|i| i.tensor.clone()).collect();
+    expected.sort();
+    if takes != expected {
+        return Err(ModelLoadError::Inputs {
             folder: folder.to_path_buf(),
-            expected: wanted.name.clone(),
-            found: sorted(signatures),
-        })?;
-    let input = match signature.inputs().get(&wanted.input) {
-        Some(input) if signature.inputs().len() == 1 => input,
-        _ => {
-            return Err(ModelLoadError::Inputs {
-                folder: folder.to_path_buf(),
-                signature: wanted.name.clone(),
-                expected: wanted.input.clone(),
-                found: sorted(signature.inputs()),
-            });
-        }
-    };
-    let output =
-        signature.outputs().get(&wanted.output).ok_or_else(|| ModelLoadError::OutputMissing {
+            signature: wanted.clone(),
+            expected,
+            found: takes,
+        });
+    }
+    let inputs = manifest.inputs.iter().map(|input| {
+        let info = &signature.inputs()[&input.tensor];
+        check_tensor(folder, &input.tensor, info, input.dtype, &input.shape)
+    });
+    let outputs = manifest.outputs.iter().map(|output| {
+        let info = signature.outputs().get(&output.tensor);
+        let info = info.ok_or_else(|| ModelLoadError::OutputMissing {
             folder: folder.to_path_buf(),
-            signature: wanted.name.clone(),
-            expected: wanted.output.clone(),
+            signature: wanted.clone(),
+            expected: output.tensor.clone(),
             found: sorted(signature.outputs()),
         })?;
-    let features = (manifest.features.len(), "features");
-    check_tensor(folder, &wanted.input, input, features)?;
-    let outputs = (manifest.outputs.len(), "outputs");
-    check_tensor(folder, &wanted.output, output, outputs)?;
-    Ok((input, output))
+        check_tensor(folder, &output.tensor, info, output.dtype, &output.shape)
+    });
+    Ok((inputs.collect::<Result<_, _>>()?, outputs.collect::<Result<_, _>>()?))
 }
 
-/// Checks that a tensor is `float32`, any number of rows by as many columns as the manifest names.
-fn check_tensor(
+/// Checks a tensor's type, and its shape behind an axis for any number of rows.
+fn check_tensor<'a>(
     folder: &Path,
     name: &str,
-    tensor: &TensorInfo,
-    (columns, what): (usize, &str),
-) -> Result<(), ModelLoadError> {
-    if tensor.dtype() != DataType::Float {
+    tensor: &'a TensorInfo,
+    dtype: DType,
+    row: &[u64],
+) -> Result<&'a TensorInfo, ModelLoadError> {
+    if tensor.dtype() != data_type(dtype) {
         return Err(ModelLoadError::ElementType {
             folder: folder.to_path_buf(),
             tensor: name.to_string(),
-            expected: "float32",
+            expected: dtype.as_str(),
             found: element_type(tensor.dtype()),
         });
     }
-    let expected = Shape::from(Some(vec![None, Some(columns as i64)]));
+    let row = row.iter().map(|n| Some(*n as i64));
+    let expected = Shape::from(Some(iter::once(None).chain(row).collect()));
     if *tensor.shape() != expected {
         return Err(ModelLoadError::Shape {
             folder: folder.to_path_buf(),
             tensor: name.to_string(),
             expected: shape(&expected),
-            because: format!("{columns} {what} in the manifest"),
             found: shape(tensor.shape()),
         });
     }
-    Ok(())
+    Ok(tensor)
 }
 
 fn sorted<T>(by_name: &HashMap<String, T>) -> Vec<String> {
@@ -214,12 +229,20 @@ fn sorted<T>(by_name: &HashMap<String, T>) -> Vec<String> {
     names
 }
 
+fn data_type(dtype: DType) -> DataType {
+    match dtype {
+        DType::Float32 => DataType::Float,
+        DType::Float64 => DataType::Double,
+        DType::Int64 => DataType::Int64,
+    }
+}
+
 /// A type by the name that Python users know.
 fn element_type(found: DataType) -> String {
-    match found {
-        DataType::Float => "float32".to_string(),
-        DataType::Double => "float64".to_string(),
-        other => format!("{other:?}").to_lowercase(),
+    let ours = [DType::Float32, DType::Float64, DType::Int64];
+    match ours.into_iter().find(|dtype| data_type(*dtype) == found) {
+        Some(dtype) => dtype.as_str().to_string(),
+        None => format!("{found:?}").to_lowercase(),
     }
 }
 

@@ -16,15 +16,34 @@ WIDTH = 12
 ROWS = 300
 
 
-def manifest(name, width=WIDTH, signature="serving_default", tensors=("x", "y"), outputs=("score",)):
-    """A manifest for a model with these shapes and names."""
+def manifest(
+    name,
+    width=WIDTH,
+    signature="serving_default",
+    tensors=("x", "y"),
+    outputs=("score",),
+    dtype="float32",
+):
+    """A manifest for a model with one input and one output of these shapes and names."""
+    features = [f"f{i}" for i in range(width)]
     return {
-        "format_version": 1,
+        "format_version": 2,
         "name": name,
         "version": "7",
-        "features": [{"name": f"f{i}", "unit": "1"} for i in range(width)],
-        "signature": {"name": signature, "input": tensors[0], "output": tensors[1]},
-        "outputs": list(outputs),
+        "features": [{"name": feature, "unit": "1"} for feature in features],
+        "signature": signature,
+        "inputs": [
+            {"tensor": tensors[0], "dtype": dtype, "shape": [width], "features": features}
+        ],
+        "outputs": [
+            {
+                "tensor": tensors[1],
+                "dtype": dtype,
+                "shape": [len(outputs)],
+                "names": list(outputs),
+            }
+        ],
+        "batch_rows": 256,
         "scaling": "inside the SavedModel",
         "metrics": {"auc": 0.5},
         "alarm": {"raise_above": 0.9, "clear_below": 0.6},
@@ -99,6 +118,46 @@ def save_sum(folder, rows=None, width=WIDTH, dtype=tf.float32, extra=False, **va
     write_manifest(folder, **values)
 
 
+def mixed(folder):
+    """Two inputs, three types, a window of rows among them; two outputs of other types."""
+
+    class Mixed(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.gain = tf.Variable(2.0)
+
+    module = Mixed()
+    specs = [
+        tf.TensorSpec((None, 3, 2), tf.float32, "window"),
+        tf.TensorSpec((None,), tf.int64, "site"),
+        tf.TensorSpec((None, 1), tf.float64, "exact"),
+    ]
+
+    def call(window, site, exact):
+        last = window[:, -1, :] * module.gain
+        return {"last": last, "next_site": site + 1, "exact": exact * 3.0, "unused": exact}
+
+    concrete = tf.function(call).get_concrete_function(*specs)
+    tf.saved_model.save(module, folder, signatures={"serving_default": concrete})
+    window = [f"{name}[{row}]" for row in range(3) for name in ("a", "b")]
+    features = ["site", *window, "exact"]
+    values = manifest(folder.name)
+    values.update(
+        features=[{"name": feature, "unit": "1"} for feature in features],
+        inputs=[
+            {"tensor": "site", "dtype": "int64", "shape": [], "features": ["site"]},
+            {"tensor": "window", "dtype": "float32", "shape": [3, 2], "features": window},
+            {"tensor": "exact", "dtype": "float64", "shape": [1], "features": ["exact"]},
+        ],
+        outputs=[
+            {"tensor": "next_site", "dtype": "int64", "shape": [], "names": ["next"]},
+            {"tensor": "last", "dtype": "float32", "shape": [2], "names": ["a", "b"]},
+            {"tensor": "exact", "dtype": "float64", "shape": [1], "names": ["exact"]},
+        ],
+    )
+    (folder / "manifest.json").write_text(json.dumps(values, indent=2))
+
+
 def main(target):
     keras.utils.set_random_seed(7)
     net(target / "net")
@@ -108,6 +167,7 @@ def main(target):
     save_sum(target / "double", dtype=tf.float64)
     save_sum(target / "fixed_rows", rows=32)
     save_sum(target / "two_inputs", extra=True)
+    mixed(target / "mixed")
 
 
 main(pathlib.Path(sys.argv[1]))

@@ -1,51 +1,19 @@
 //! SavedModels that TensorFlow itself made, loaded and scored here.
 
+#[path = "shared/models.rs"]
+mod models;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, LazyLock};
 
+use models::MODELS;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tideflow_models::{ErrorKind, Model, ModelLoadError, TensorFlowModel, digest, load};
 
 const WIDTH: usize = 12;
-
-/// The folder that `make_models.py` filled, made again whenever the script or Python changes.
-static MODELS: LazyLock<PathBuf> = LazyLock::new(|| {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let script = package.join("tests/make_models.py");
-    let environment = package.with_file_name(".tideflow/venv");
-    let environment = fs::read_link(&environment).unwrap_or_else(|error| {
-        panic!(
-            "no Python with TensorFlow at `{}` ({error}): run `make setup`",
-            environment.display()
-        )
-    });
-    let mut hash = Sha256::new();
-    hash.update(fs::read(&script).expect("the script is beside this file"));
-    hash.update(environment.as_os_str().as_encoded_bytes());
-    let name = format!("saved_models-{:.16}", format!("{:x}", hash.finalize()));
-
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    if !target.exists() {
-        let unfinished = target.with_extension(std::process::id().to_string());
-        fs::create_dir_all(&unfinished).expect("the build folder can be written");
-        let python = environment.join("bin/python");
-        let run = Command::new(&python).arg(&script).arg(&unfinished).output();
-        let run = run.unwrap_or_else(|error| {
-            panic!("`{}` does not start ({error}): run `make setup`", python.display())
-        });
-        let said = String::from_utf8_lossy(&run.stderr);
-        assert!(run.status.success(), "make_models.py failed: {said}");
-        // Another test process may have been quicker.
-        if fs::rename(&unfinished, &target).is_err() {
-            assert!(target.exists(), "cannot rename to `{}`", target.display());
-        }
-    }
-    target
-});
 
 fn open(name: &str) -> TensorFlowModel {
     TensorFlowModel::load(MODELS.join(name)).unwrap()
@@ -82,23 +50,23 @@ fn copy_folder(from: &Path, to: &Path) {
 }
 
 /// Rows and the scores that Keras gave them, each flat.
-fn from_keras(name: &str) -> (Vec<f32>, Vec<f32>) {
+fn from_keras(name: &str) -> (Vec<f64>, Vec<f64>) {
     let text = fs::read(MODELS.join(format!("{name}.json"))).unwrap();
     let json: Value = serde_json::from_slice(&text).unwrap();
-    let flat = |field: &str| -> Vec<f32> {
-        let rows: Vec<Vec<f32>> = serde_json::from_value(json[field].clone()).unwrap();
+    let flat = |field: &str| -> Vec<f64> {
+        let rows: Vec<Vec<f64>> = serde_json::from_value(json[field].clone()).unwrap();
         rows.concat()
     };
     (flat("rows"), flat("scores"))
 }
 
-fn score(model: &dyn Model, rows: &[f32]) -> Vec<f32> {
+fn score(model: &dyn Model, rows: &[f64]) -> Vec<f64> {
     let mut scores = Vec::new();
     model.score(rows, rows.len() / model.signature().width(), &mut scores).unwrap();
     scores
 }
 
-fn bits(scores: &[f32]) -> Vec<u32> {
+fn bits(scores: &[f64]) -> Vec<u64> {
     scores.iter().map(|score| score.to_bits()).collect()
 }
 
@@ -152,7 +120,7 @@ fn four_threads_get_the_same_bits() {
     let threads: Vec<_> = (0..4)
         .map(|_| {
             let (model, rows) = (model.clone(), rows.clone());
-            std::thread::spawn(move || -> Vec<Vec<u32>> {
+            std::thread::spawn(move || -> Vec<Vec<u64>> {
                 (0..50).map(|_| bits(&score(&*model, &rows))).collect()
             })
         })
@@ -163,8 +131,8 @@ fn four_threads_get_the_same_bits() {
 }
 
 /// A batch of `count` rows, and a place in it.
-fn company(count: usize) -> impl Strategy<Value = (Vec<f32>, usize)> {
-    (proptest::collection::vec(-8.0_f32..8.0, count * WIDTH), 0..count)
+fn company(count: usize) -> impl Strategy<Value = (Vec<f64>, usize)> {
+    (proptest::collection::vec(-8.0_f64..8.0, count * WIDTH), 0..count)
 }
 
 static NET: LazyLock<TensorFlowModel> = LazyLock::new(|| open("net"));
@@ -174,7 +142,7 @@ proptest! {
 
     #[test]
     fn a_rows_bits_depend_on_neither_company_nor_place(
-        row in proptest::collection::vec(-8.0_f32..8.0, WIDTH),
+        row in proptest::collection::vec(-8.0_f64..8.0, WIDTH),
         (small, small_place) in company(32),
         (large, large_place) in company(256),
     ) {
@@ -235,7 +203,7 @@ fn fault_a_broken_saved_model_says_what_tensorflow_said() {
 #[test]
 fn fault_another_signature_name_lists_those_found() {
     let copy = changed("other_signature", |manifest| {
-        manifest["signature"]["name"] = json!("serving_default");
+        manifest["signature"] = json!("serving_default");
     });
     let message = refused(copy.path());
     assert!(message.contains("expected signature `serving_default`, found "), "{message}");
@@ -246,40 +214,65 @@ fn fault_another_signature_name_lists_those_found() {
 #[test]
 fn fault_another_input_or_output_name_lists_those_found() {
     let wrong = |name: &str, side: &str| {
-        refused(changed(name, |manifest| manifest["signature"][side] = json!("z")).path())
+        refused(changed(name, |manifest| manifest[side][0]["tensor"] = json!("z")).path())
     };
-    let message = wrong("narrow", "input");
-    assert!(message.contains("expected the single input `z`, found `x`"), "{message}");
-    let message = wrong("two", "output");
+    let message = wrong("narrow", "inputs");
+    assert!(message.contains("expected the inputs `z`, found `x`"), "{message}");
+    let message = wrong("two", "outputs");
     assert!(message.contains("expected output `z`, found `parts`, `score`"), "{message}");
 }
 
 #[test]
-fn fault_a_second_input_is_refused() {
+fn fault_an_input_that_the_manifest_does_not_name_is_refused() {
     let message = refused(&MODELS.join("two_inputs"));
-    assert!(message.contains("expected the single input `x`, found `gain`, `x`"), "{message}");
+    assert!(message.contains("expected the inputs `x`, found `gain`, `x`"), "{message}");
 }
 
 #[test]
 fn fault_another_element_type_is_refused() {
     let message = refused(&MODELS.join("double"));
     assert!(message.contains("tensor `x`: expected type float32, found float64"), "{message}");
+    let copy = changed("net", |manifest| manifest["outputs"][0]["dtype"] = json!("int64"));
+    let message = refused(copy.path());
+    assert!(message.contains("expected type int64, found float32"), "{message}");
 }
 
 #[test]
 fn fault_another_number_of_features_is_refused() {
     let message = refused(&MODELS.join("narrow"));
-    let expected = "tensor `x`: expected shape [?, 12] (12 features in the manifest), found [?, 9]";
+    let expected = "tensor `x`: expected shape [?, 12] by the manifest, found [?, 9]";
     assert!(message.contains(expected), "{message}");
 }
 
 #[test]
 fn fault_another_number_of_outputs_is_refused() {
-    let copy = changed("two", |manifest| manifest["outputs"] = json!(["heat"]));
+    let copy = changed("two", |manifest| {
+        manifest["outputs"][0]["names"] = json!(["heat"]);
+        manifest["outputs"][0]["shape"] = json!([1]);
+    });
     let message = refused(copy.path());
-    let expected =
-        "tensor `parts`: expected shape [?, 1] (1 outputs in the manifest), found [?, 2]";
+    let expected = "tensor `parts`: expected shape [?, 1] by the manifest, found [?, 2]";
     assert!(message.contains(expected), "{message}");
+}
+
+#[test]
+fn several_inputs_and_outputs_of_other_types_and_shapes_make_one_row() {
+    let model = open("mixed");
+    assert_eq!(model.signature().outputs, ["next", "a", "b", "exact"]);
+    let exact = 0.1 + 1e-12;
+    let large = 9_007_199_254_740_990.0;
+    let rows = [
+        [7.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.5, exact],
+        [large, 0.0, 0.0, 0.0, 0.0, -1.0, 0.1, 1e300],
+        [large + 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+    ];
+    let scores = score(&model, &rows.concat());
+    assert_eq!(scores[..4], [8.0, 10.0, 13.0, exact * 3.0]);
+    assert_eq!(scores[4..8], [large + 1.0, -2.0, f64::from(0.1_f32 * 2.0), 1e300 * 3.0]);
+    // What follows is not to be had in 53 bits.
+    assert!(scores[8].is_nan(), "{}", scores[8]);
+    assert_eq!(model.signature().misfit(&rows[1]), None);
+    assert_eq!(model.signature().misfit(&[0.5; 8]), Some(0));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tideflow_core::form::restore_known;
 use tideflow_core::prometheus::IntCounterVec;
 use tideflow_core::timely::ExchangeData;
 use tideflow_core::{
@@ -15,15 +16,15 @@ use crate::{Scored, Window};
 /// When an alarm is raised, and when it is cleared.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hysteresis {
-    raise_above: f32,
-    clear_below: f32,
+    raise_above: f64,
+    clear_below: f64,
     at_least: u32,
     forget_after: Duration,
 }
 
 impl Hysteresis {
     /// Raises when a score lies above this; clears below it unless told otherwise.
-    pub fn raise_above(score: f32) -> Self {
+    pub fn raise_above(score: f64) -> Self {
         let (at_least, forget_after) = (1, minutes(24 * 60));
         Hysteresis { raise_above: score, clear_below: score, at_least, forget_after }
     }
@@ -31,7 +32,7 @@ impl Hysteresis {
     /// Clears when a score lies below this: at most the score that raises. The gap between them keeps
     /// an alarm from flickering.
     #[must_use]
-    pub fn clear_below(self, score: f32) -> Self {
+    pub fn clear_below(self, score: f64) -> Self {
         Hysteresis { clear_below: score, ..self }
     }
 
@@ -87,7 +88,7 @@ pub struct Alarm<K> {
     /// The end of that window.
     pub end: EventTime,
     /// The score of that window.
-    pub score: f32,
+    pub score: f64,
     /// The start of the first window of the run above the threshold.
     pub since: EventTime,
 }
@@ -133,16 +134,46 @@ struct Watched {
     raised: bool,
     start: EventTime,
     end: EventTime,
-    score: f32,
+    score: f64,
 }
 
 impl Row for Watched {
-    /// Version 1 is a map in postcard's format, of the same fields.
-    const VERSION: u32 = 2;
+    /// Versions 1 and 2 had scores of 32 bits; 1 is a map in postcard's format.
+    const VERSION: u32 = 3;
+
+    fn restore(version: u32, bytes: &[u8]) -> Result<Self, String> {
+        if version == 2 {
+            let before: Before = postcard::from_bytes(bytes).map_err(|error| error.to_string())?;
+            return Ok(before.into());
+        }
+        restore_known(Self::VERSION, version, bytes)
+    }
 
     fn restore_group<K: Key>(version: u32, bytes: &[u8]) -> Result<Option<Vec<(K, Self)>>, String> {
-        let map = || postcard::from_bytes(bytes).map_err(|error| error.to_string());
-        (version == 1).then(map).transpose()
+        if version != 1 {
+            return Ok(None);
+        }
+        let map: Vec<(K, Before)> =
+            postcard::from_bytes(bytes).map_err(|error| error.to_string())?;
+        Ok(Some(map.into_iter().map(|(key, before)| (key, before.into())).collect()))
+    }
+}
+
+/// What was remembered of a key before version 3.
+#[derive(Deserialize)]
+struct Before {
+    above: u32,
+    since: EventTime,
+    raised: bool,
+    start: EventTime,
+    end: EventTime,
+    score: f32,
+}
+
+impl From<Before> for Watched {
+    fn from(before: Before) -> Self {
+        let Before { above, since, raised, start, end, score } = before;
+        Watched { above, since, raised, start, end, score: f64::from(score) }
     }
 }
 
@@ -189,7 +220,7 @@ impl<K: Key, A> Watch<K, A> {
         Watch { name: name.to_string(), when, keys, scores: Vec::new(), alarms }
     }
 
-    fn see(&mut self, of: Window<K, A>, score: f32, out: &mut Emit<Alarm<K>>) {
+    fn see(&mut self, of: Window<K, A>, score: f64, out: &mut Emit<Alarm<K>>) {
         let (when, Window { key, start, end, .. }) = (self.when, of);
         let (high, before) = (score > when.raise_above, self.keys.get(&key).copied());
         if !high && before.is_none() {
@@ -234,14 +265,15 @@ mod tests {
 
     use super::*;
 
-    fn run(when: Hysteresis, scores: &[(i64, f32)]) -> Vec<(AlarmState, i64, i64)> {
+    fn run(when: Hysteresis, scores: &[(i64, f64)]) -> Vec<(AlarmState, i64, i64)> {
         let mut watch = Watch::new("test", when, Metrics::default().alarms);
         let mut out = Emit::default();
         for (minute, score) in scores {
             let (start, end) = (EventTime(minute * 60_000), EventTime((minute + 1) * 60_000));
             if *score >= 0.0 {
                 let of = Window { key: 7u64, start, end, value: () };
-                let scored = Scored { of, score: *score, model: Default::default() };
+                let scored =
+                    Scored { of, score: *score, others: vec![], model: Default::default() };
                 watch.fold(&mut vec![scored], &mut Emit::default());
             }
             let bound = Bound { epoch: 1, watermark: end, wall_ms: 0, snapshot: false };
@@ -278,7 +310,9 @@ mod tests {
     }
 
     /// Of the fields above.
-    const RAISED: &[u8] = &[2, 0, 1, 0xc0, 0xa9, 7, 0x80, 0xd3, 0x0e, 0, 0, 0x40, 0x3f];
+    const RAISED: &[u8] = &[2, 0, 1, 0xc0, 0xa9, 7, 0x80, 0xd3, 0x0e, 0, 0, 0, 0, 0, 0, 0xe8, 0x3f];
+    /// The same before version 3.
+    const BEFORE: &[u8] = &[2, 0, 1, 0xc0, 0xa9, 7, 0x80, 0xd3, 0x0e, 0, 0, 0x40, 0x3f];
 
     #[test]
     fn golden_a_watched_key_has_this_form_in_snapshots() {
@@ -286,20 +320,23 @@ mod tests {
         watch.keys.insert(7, stored(true));
         let segment = watch.state().snapshot_some(1_000).expect("it is small");
         let group = KeyGroup::of(7u64.stable_hash());
-        let expected = [&[7, 13, 0, 0, 0], RAISED].concat();
+        let expected = [&[7, 17, 0, 0, 0], RAISED].concat();
         assert_eq!(segment.of(group), Some(&expected[..]));
-        assert_eq!(<Entries<u64, Watched> as GroupState>::VERSION, 2);
+        assert_eq!(<Entries<u64, Watched> as GroupState>::VERSION, 3);
     }
 
     #[test]
-    fn golden_keys_watched_by_the_first_version_are_migrated() {
+    fn golden_keys_watched_by_earlier_versions_are_migrated() {
         let group = KeyGroup::of(7u64.stable_hash());
+        let entry = [&[7, 13, 0, 0, 0], BEFORE].concat();
+        for (version, bytes) in [(1, [&[1, 7], BEFORE].concat()), (2, entry)] {
+            let mut watch = Watch::<u64, ()>::new("test", WHEN, Metrics::default().alarms);
+            watch.state().restore(group, version, &bytes).expect("an earlier version");
+            assert_eq!(watch.keys.get(&7), Some(&stored(true)));
+        }
         let mut watch = Watch::<u64, ()>::new("test", WHEN, Metrics::default().alarms);
-        let map = [&[1, 7], RAISED].concat();
-        watch.state().restore(group, 1, &map).expect("the first version");
-        assert_eq!(watch.keys.get(&7), Some(&stored(true)));
-        let entry = [&[7, 13, 0, 0, 0], RAISED].concat();
-        let told = watch.state().restore(group, 3, &entry).unwrap_err();
-        assert_eq!(told, "expected version 2 of its form, found 3");
+        let entry = [&[7, 17, 0, 0, 0], RAISED].concat();
+        let told = watch.state().restore(group, 4, &entry).unwrap_err();
+        assert_eq!(told, "expected version 3 of its form, found 4");
     }
 }

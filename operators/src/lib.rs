@@ -8,7 +8,9 @@ mod view;
 mod window;
 
 pub use alarm::{Alarm, AlarmState, Alarms, Hysteresis};
-pub use infer::{Features, Infer, InferOptions, Inferred, ModelId, Scored};
+pub use infer::{
+    Features, Infer, InferOptions, Inferred, MODEL_DEFAULTS, ModelConfig, Scored, Scorer,
+};
 pub use key_by::{KeyBy, Keyed};
 pub use map::Map;
 pub use tideflow_core::Row;

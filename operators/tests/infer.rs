@@ -31,17 +31,17 @@ thread_local! {
 
 impl Features for Room {
     const NAMES: &'static [&'static str] = &["celsius"];
-    fn row(&self, row: &mut Vec<f32>) {
+    fn row(&self, row: &mut Vec<f64>) {
         IS_WORKER.set(true);
-        row.push(self.celsius as f32);
+        row.push(self.celsius);
     }
 }
 
 /// What came out: scores in order, and the details of what was rejected.
-type Outcome = (Vec<(f64, f32)>, Vec<String>);
+type Outcome = (Vec<(f64, f64)>, Vec<String>);
 
 fn run(rooms: &[f64], model: impl Into<ModelRef>, batch_rows: usize) -> Outcome {
-    let options = InferOptions { batch_rows, inflight_max: 2 };
+    let options = InferOptions { batch_rows: Some(batch_rows), ..calls() };
     try_run(rooms, model, options).expect("the graph runs")
 }
 
@@ -69,13 +69,17 @@ fn try_run(
         |_| (),
         move |flow: &Flow<'_>| {
             let (rooms, _) = flow.source("rooms", source.clone())?;
-            let inferred = rooms.infer("heat", &model, options)?;
+            let inferred = rooms.infer("heat", &(model.clone(), options))?;
             flow.sink("scored", inferred.scored, sinks.0.clone())?;
             flow.sink("failed", inferred.failed, sinks.1.clone())
         },
     )?;
     let scored = scored.take().into_iter().map(|(_, s)| (s.of.celsius, s.score)).collect();
     Ok((scored, failed.take().into_iter().map(|(_, r)| r.detail).collect()))
+}
+
+fn calls() -> InferOptions {
+    InferOptions { inflight_max: 2, ..InferOptions::default() }
 }
 
 fn double() -> LinearModel {
@@ -85,7 +89,7 @@ fn double() -> LinearModel {
 #[test]
 fn every_record_is_scored_once_and_in_order_whatever_the_batch() {
     let rooms: Vec<f64> = (0..1_000).map(f64::from).collect();
-    let expected: Vec<(f64, f32)> = rooms.iter().map(|c| (*c, 2.0 * *c as f32)).collect();
+    let expected: Vec<(f64, f64)> = rooms.iter().map(|c| (*c, 2.0 * *c)).collect();
     for batch_rows in [1, 3, 64, 5_000] {
         assert_eq!(run(&rooms, double(), batch_rows), (expected.clone(), vec![]));
     }
@@ -93,19 +97,19 @@ fn every_record_is_scored_once_and_in_order_whatever_the_batch() {
 
 #[test]
 fn fault_what_is_not_finite_is_rejected_before_and_after_the_model() {
-    let rooms = [1.0, f64::NAN, 3e38, 4.0, f64::INFINITY];
+    let rooms = [1.0, f64::NAN, 1e308, 4.0, f64::INFINITY];
     let (scored, failed) = run(&rooms, double(), 4);
     assert_eq!(scored, [(1.0, 2.0), (4.0, 8.0)]);
     let mut failed = failed;
     failed.sort();
     let expected =
-        ["feature `celsius` is NaN", "feature `celsius` is inf", "the model's score is inf"];
+        ["feature `celsius` is NaN", "feature `celsius` is inf", "the model's `score` is inf"];
     assert_eq!(failed, expected);
 }
 
 /// How the model was called once.
 struct Call {
-    rows: Vec<f32>,
+    rows: Vec<f64>,
     count: usize,
     by_worker: bool,
     thread: String,
@@ -123,7 +127,7 @@ impl Model for Watched {
         self.model.signature()
     }
 
-    fn score(&self, rows: &[f32], count: usize, out: &mut Vec<f32>) -> Result<(), ScoreError> {
+    fn score(&self, rows: &[f64], count: usize, out: &mut Vec<f64>) -> Result<(), ScoreError> {
         let thread = std::thread::current().name().unwrap_or_default().to_string();
         let call = Call { rows: rows.to_vec(), count, by_worker: IS_WORKER.get(), thread };
         self.calls.lock().expect("nobody panics with it").push(call);
@@ -152,7 +156,7 @@ fn the_model_is_called_beside_the_worker_and_always_with_a_full_batch() {
         assert_eq!((*by_worker, thread.as_str()), (false, "heat"));
         // No room has zero degrees: what follows the last room is what it was filled up with.
         let used = rows.iter().rposition(|celsius| *celsius != 0.0).map_or(0, |last| last + 1);
-        seen.extend(rows[..used].iter().map(|celsius| f64::from(*celsius)));
+        seen.extend(rows[..used].iter().map(|celsius| *celsius));
     }
     assert_eq!(seen, rooms);
     assert!(calls.len() > 1_000 / 64, "the last batch was filled up: {} calls", calls.len());
@@ -166,7 +170,7 @@ impl Model for Broken {
         self.0.signature()
     }
 
-    fn score(&self, rows: &[f32], _: usize, out: &mut Vec<f32>) -> Result<(), ScoreError> {
+    fn score(&self, rows: &[f64], _: usize, out: &mut Vec<f64>) -> Result<(), ScoreError> {
         // One row too many: the error that a linear model gives of itself.
         self.0.score(rows, rows.len() + 1, out)
     }
@@ -178,7 +182,7 @@ impl Model for Broken {
 
 #[test]
 fn fault_a_batch_that_the_model_fails_on_ends_the_run() {
-    let options = InferOptions { batch_rows: 2, inflight_max: 2 };
+    let options = InferOptions { batch_rows: Some(2), ..calls() };
     let error = try_run(&[1.0, 2.0, 3.0], Broken(double()), options).expect_err("it has failed");
     assert!(error.to_string().starts_with("`heat`: scoring "), "{error}");
 }
@@ -191,8 +195,8 @@ impl Model for Leaning {
         self.0.signature()
     }
 
-    fn score(&self, rows: &[f32], count: usize, out: &mut Vec<f32>) -> Result<(), ScoreError> {
-        out.extend((0..count).map(|place| rows[0] + place as f32));
+    fn score(&self, rows: &[f64], count: usize, out: &mut Vec<f64>) -> Result<(), ScoreError> {
+        out.extend((0..count).map(|place| rows[0] + place as f64));
         Ok(())
     }
 }
@@ -200,16 +204,17 @@ impl Model for Leaning {
 #[test]
 fn fault_a_model_that_breaks_its_promises_ends_the_run_and_is_named() {
     let rooms: Vec<f64> = (0..1_000).map(f64::from).collect();
-    let options = InferOptions { batch_rows: 4, inflight_max: 2 };
+    let options = InferOptions { batch_rows: Some(4), ..calls() };
     let error = try_run(&rooms, Leaning(double()), options).expect_err("it is found out");
     assert!(error.to_string().starts_with("`heat`: "), "{error}");
 }
 
 #[test]
 fn fault_options_of_zero_are_refused() {
-    for (batch_rows, inflight_max) in [(0, 2), (4, 0)] {
-        let options = InferOptions { batch_rows, inflight_max };
+    for (batch_rows, threads, inflight_max) in [(0, 1, 2), (4, 1, 0), (4, 0, 2), (4, 3, 2)] {
+        let batch_rows = Some(batch_rows);
+        let options = InferOptions { batch_rows, threads, inflight_max, ..calls() };
         let error = try_run(&[1.0], double(), options).expect_err("it would wait for ever");
-        assert!(error.to_string().contains("over 0, found InferOptions"), "{error}");
+        assert!(error.to_string().contains("found InferOptions"), "{error}");
     }
 }

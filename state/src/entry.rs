@@ -95,7 +95,7 @@ fn read<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Result<T, EntryError> {
 
 #[cfg(test)]
 mod tests {
-    use tideflow_core::{Ending, EventTime, Part, PartState};
+    use tideflow_core::{Chosen, Ending, EventTime, Part, PartState};
 
     use super::*;
 
@@ -104,7 +104,8 @@ mod tests {
         let state = PartState::Active;
         let part = Part { source, partition: 0, from: Some(4_000), next: 4_711, watermark, state };
         let wall_ms = 1_700_000_010_000;
-        Binding { epoch: 17, parts: vec![part], watermark, wall_ms, ending: Ending::No }
+        let (parts, ending) = (vec![part], Ending::No);
+        Binding { epoch: 17, parts, watermark, wall_ms, ending, chosen: Chosen::default() }
     }
 
     #[test]
@@ -113,7 +114,11 @@ mod tests {
         let binding_text = format!(
             r#"{{"v":1,"generation":3,"binding":{{"epoch":17,"parts":[{part}],"watermark":1700000000000,"wall_ms":1700000010000,"ending":"no"}}}}"#
         );
+        let chosen = [("health", "4f2a:256:health/7")].into_iter().collect();
+        let with_choice =
+            binding_text.replace("\"no\"", r#""no","chosen":{"health":"4f2a:256:health/7"}"#);
         for (entry, text) in [
+            (Entry::Binding(Generation(3), Binding { chosen, ..binding() }), with_choice.as_str()),
             (Entry::Marker(Generation(3)), r#"{"v":1,"generation":3,"marker":true}"#),
             (Entry::Binding(Generation(3), binding()), binding_text.as_str()),
         ] {

@@ -66,7 +66,8 @@ pub enum ReplayError {
 /// let [first, second] = [Generation(1), Generation(2)];
 /// let binding = |epoch| {
 ///     let watermark = EventTime(0);
-///     Binding { epoch, parts: vec![], watermark, wall_ms: 0, ending: Ending::No }
+///     let (parts, ending, chosen) = (vec![], Ending::No, Default::default());
+///     Binding { epoch, parts, watermark, wall_ms: 0, ending, chosen }
 /// };
 /// let mut replay = Replay::new(second, None);
 /// for (offset, entry) in [
@@ -113,10 +114,16 @@ impl Replay {
             Entry::Binding(by, binding) if by < self.least || binding.epoch <= self.snapshot => {
                 Ok(())
             }
-            Entry::Binding(generation, binding) => {
+            Entry::Binding(generation, mut binding) => {
                 let (expected, found) = (*self.epochs().end() + 1, binding.epoch);
                 if found != expected {
                     return Err(ReplayError::NotContiguous { offset, expected, found });
+                }
+                // What is the same in many epochs is in memory once.
+                if let Some(last) =
+                    self.recorded.last().filter(|l| l.binding.chosen == binding.chosen)
+                {
+                    binding.chosen = last.binding.chosen.clone();
                 }
                 self.recorded.push(Recorded { offset, generation, binding });
                 Ok(())
@@ -153,8 +160,8 @@ mod tests {
 
     fn binding(by: u64, epoch: Epoch) -> Entry {
         let watermark = EventTime(0);
-        let binding =
-            Binding { epoch, parts: Vec::new(), watermark, wall_ms: 0, ending: Ending::No };
+        let (parts, ending, chosen) = (Vec::new(), Ending::No, Default::default());
+        let binding = Binding { epoch, parts, watermark, wall_ms: 0, ending, chosen };
         Entry::Binding(Generation(by), binding)
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
-use tideflow_core::{Epoch, ErrorKind, EventTime, KeyGroup, Part, Restored, Segment};
+use tideflow_core::{Chosen, Epoch, ErrorKind, EventTime, KeyGroup, Part, Restored, Segment};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{BindingPlace, Generation, Store, StoreError};
@@ -135,6 +135,9 @@ pub struct Manifest {
     pub watermark: EventTime,
     /// Where every partition stood.
     pub parts: Vec<Part>,
+    /// What held in that epoch of what is chosen outside of the graph.
+    #[serde(default, skip_serializing_if = "Chosen::is_empty")]
+    pub chosen: Chosen,
     /// The offset of that epoch's record in the log of bindings.
     pub binding_offset: i64,
     /// The generation of that record.

@@ -51,6 +51,7 @@ fn manifest(generation: u64, epoch: Epoch, operators: Operators) -> Manifest {
         epoch,
         watermark,
         parts: vec![part],
+        chosen: Default::default(),
         binding_offset: 40 + epoch as i64,
         binding_generation: Generation(1),
         progress: vec![epoch, 0],

@@ -104,7 +104,7 @@ fn main() -> Result<()> {
     command.arg(format!("--kafka.brokers={brokers}"));
     command.arg(format!("--job.name={}", name("job")));
     command.arg(format!("--job.state={}", state.path().display()));
-    command.arg(format!("--model.path={model}"));
+    command.arg(format!("--model.reference={model}"));
     command.arg(format!("--readings.topic={}", names[0]));
     for (topic, name) in TOPICS.iter().zip(&names).skip(1) {
         command.arg(format!("--topics.{topic}={name}"));

@@ -25,7 +25,10 @@ impl Durability for Recorded {
 
     fn recover(&self, _: &Job) -> Result<Recovered, BuildError> {
         let (watermark, ending) = (EventTime(0), Ending::No);
-        let binding = |epoch| Binding { epoch, parts: Vec::new(), watermark, wall_ms: 0, ending };
+        let binding = |epoch| {
+            let (parts, chosen) = (Vec::new(), Default::default());
+            Binding { epoch, parts, watermark, wall_ms: 0, ending, chosen }
+        };
         let resume = Resume { snapshot: None, recorded: (1..=self.last).map(binding).collect() };
         Ok(Recovered { resume, notes: Vec::new() })
     }

@@ -6,11 +6,13 @@ use serde::Deserialize;
 use tideflow::core::OptionProblem;
 use tideflow::core::kafka::{KAFKA_DEFAULTS, topic_problems};
 use tideflow::job::{JOB_DEFAULTS, JobConfig};
+use tideflow::operators::MODEL_DEFAULTS;
 use tideflow::prelude::*;
 use tideflow::sinks::kafka::KafkaSinkConfig;
 
 /// The defaults and manual of [`DeviceHealth`].
-pub const DEFAULTS: &[&str] = &[JOB_DEFAULTS, KAFKA_DEFAULTS, include_str!("default.toml")];
+pub const DEFAULTS: &[&str] =
+    &[JOB_DEFAULTS, KAFKA_DEFAULTS, include_str!("default.toml"), MODEL_DEFAULTS];
 
 /// The options of the graph, a field a section.
 #[derive(Clone, Debug, Deserialize)]
@@ -36,6 +38,7 @@ impl DeviceHealth {
     pub fn problems(&self) -> Vec<OptionProblem> {
         let mut problems: Vec<_> = self.kafka.problem("kafka").into_iter().collect();
         problems.extend(self.job.problems("job"));
+        problems.extend(self.model.problems("model"));
         problems.extend(topic_problems(&[
             ("readings.topic", &self.readings.topic),
             ("topics.windows", &self.topics.windows),
@@ -61,26 +64,14 @@ pub struct WindowConfig {
     pub length_ms: u64,
 }
 
-/// What scores a window.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelConfig {
-    /// The folder of the model.
-    pub path: ModelRef,
-    /// Rows of every call.
-    pub batch_rows: usize,
-    /// Calls under way at once, a worker.
-    pub inflight_max: usize,
-}
-
 /// When a score is an alarm.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AlarmConfig {
     /// The score above which a window counts towards an alarm.
-    pub raise_above: f32,
+    pub raise_above: f64,
     /// The score below which an alarm ends.
-    pub clear_below: f32,
+    pub clear_below: f64,
     /// Windows in a row that raise it.
     pub windows_min: u32,
     /// Silence after which a device's alarm expires, in milliseconds of event time.
@@ -109,13 +100,6 @@ impl WindowConfig {
     /// The windows.
     pub fn tumbling(&self) -> Tumbling {
         Tumbling::of(Duration::from_millis(self.length_ms))
-    }
-}
-
-impl ModelConfig {
-    /// How the model is called.
-    pub fn calls(&self) -> InferOptions {
-        InferOptions { batch_rows: self.batch_rows, inflight_max: self.inflight_max }
     }
 }
 

@@ -4,7 +4,7 @@ mod config;
 mod records;
 mod stats;
 
-pub use config::{AlarmConfig, DEFAULTS, DeviceHealth, ModelConfig, Topics, WindowConfig};
+pub use config::{AlarmConfig, DEFAULTS, DeviceHealth, Topics, WindowConfig};
 pub use records::{AlarmRecord, LateRecord, ScoreRecord, WindowRecord};
 pub use stats::ReadingStats;
 
@@ -24,8 +24,7 @@ pub fn device_health(flow: &Flow<'_>, config: &DeviceHealth) -> Result<(), Build
         .key_by(|r: &Reading| &r.device)
         .tumbling_window::<_, ReadingStats>("windows", config.window.tumbling())?;
 
-    let health =
-        windows.on_time.clone().infer("health", &config.model.path, config.model.calls())?;
+    let health = windows.on_time.clone().infer("health", &config.model)?;
     let alarms = health.scored.clone().alarm("unhealthy", config.alarm.hysteresis())?;
 
     let topics = &config.topics;

@@ -52,7 +52,7 @@ pub struct ScoreRecord {
     /// The first millisecond after it.
     pub window_end: EventTime,
     /// 0 is healthy, 1 is not.
-    pub score: f32,
+    pub score: f64,
     /// The model's name.
     pub model: String,
     /// The model's version.
@@ -90,7 +90,7 @@ pub struct AlarmRecord {
     /// The first millisecond after it.
     pub window_end: EventTime,
     /// That window's score.
-    pub score: f32,
+    pub score: f64,
     /// The start of the first window of the run above the threshold.
     pub since: EventTime,
 }
@@ -143,6 +143,11 @@ impl KeyedRecord for WindowRecord {
 impl KeyedRecord for ScoreRecord {
     fn key(&self) -> &[u8] {
         self.device.as_str().as_bytes()
+    }
+
+    fn headers(&self) -> Vec<(&str, &str)> {
+        let ScoreRecord { model, version, digest, .. } = self;
+        vec![("model", model), ("model_version", version), ("model_digest", digest)]
     }
 }
 

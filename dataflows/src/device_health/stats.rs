@@ -50,10 +50,10 @@ impl Features for ReadingStats {
         "current.max",
     ];
 
-    fn row(&self, row: &mut Vec<f32>) {
+    fn row(&self, row: &mut Vec<f64>) {
         for stats in [&self.temperature, &self.vibration, &self.current] {
             let s = stats.summary();
-            row.extend([s.mean, s.std, s.min, s.max].map(|x| x as f32));
+            row.extend([s.mean, s.std, s.min, s.max]);
         }
     }
 }

@@ -50,12 +50,21 @@ def save_overflow(folder):
 
 def write_manifest(folder, features):
     manifest = {
-        "format_version": 1,
+        "format_version": 2,
         "name": folder.name,
         "version": "3",
         "features": [{"name": name, "unit": "1"} for name in features],
-        "signature": {"name": "serving_default", "input": "features", "output": "score"},
-        "outputs": ["score"],
+        "signature": "serving_default",
+        "inputs": [
+            {
+                "tensor": "features",
+                "dtype": "float32",
+                "shape": [len(features)],
+                "features": list(features),
+            }
+        ],
+        "outputs": [{"tensor": "score", "dtype": "float32", "shape": [1], "names": ["score"]}],
+        "batch_rows": 256,
         "scaling": "inside the SavedModel",
         "metrics": {},
         "data_digest": "none",

@@ -3,6 +3,7 @@
 use tideflow::cluster::FRAMEWORK_DEFAULTS;
 use tideflow::cluster::settings::{Inputs, Kind, Schema, Settings};
 use tideflow::job::JobConfig;
+use tideflow::operators::Scorer;
 use tideflow::prelude::*;
 use tideflow_dataflows::device_health::{AlarmConfig, DEFAULTS, DeviceHealth};
 
@@ -52,9 +53,8 @@ fn the_defaults_of_the_options_are_those_of_a_graph_without_options() {
     assert_eq!(config.kafka, KafkaConfig::default());
     assert_eq!(config.job, JobConfig::exactly_once("", ".tideflow/state"));
 
-    let InferOptions { batch_rows, inflight_max } = InferOptions::default();
-    let calls = config.model.calls();
-    assert_eq!((calls.batch_rows, calls.inflight_max), (batch_rows, inflight_max));
+    let (_, calls) = config.model.scorer().expect("a folder needs nothing");
+    assert_eq!(calls, InferOptions::default());
 
     let AlarmConfig { raise_above, clear_below, windows_min, .. } = config.alarm;
     let forgets_by_default =

@@ -16,7 +16,7 @@ use crate::topics::{DEADLINE, Topics};
 /// `device_health ACTION` with these topics and this model.
 pub fn device_health(action: &str, topics: &Topics, model: &Path) -> Command {
     let mut command = bare(&[action]);
-    command.args(topics.flags()).arg(format!("--model.path={}", model.display()));
+    command.args(topics.flags()).arg(format!("--model.reference={}", model.display()));
     command.envs(topics.environment.iter().map(|(name, value)| (name, value)));
     command
 }

@@ -39,8 +39,8 @@ fn warmer_and_warmer() -> impl Iterator<Item = Input> {
 struct Said {
     features: Vec<String>,
     devices: Vec<String>,
-    rows: Vec<Vec<f32>>,
-    scores: Vec<f32>,
+    rows: Vec<Vec<f64>>,
+    scores: Vec<f64>,
 }
 
 /// Trains a model on a small fleet, as `make train` does: its folder.
@@ -59,7 +59,7 @@ fn write_values(path: &Path, records: &[Sent]) {
     fs::write(path, values).expect("the folder is ours");
 }
 
-fn assert_close(found: f32, expected: f32, what: &str) {
+fn assert_close(found: f64, expected: f64, what: &str) {
     assert!((found - expected).abs() <= 1e-5, "{what}: expected {expected}, found {found}");
 }
 
@@ -80,7 +80,7 @@ fn oracle_a_model_of_the_training_package_scores_in_the_graph_as_in_python() {
     assert_eq!((said.devices.len(), said.scores.len()), (DEVICES as usize, DEVICES as usize));
     // A model that says the same of everything would prove nothing.
     let (least, most) =
-        said.scores.iter().fold((1.0_f32, 0.0_f32), |s, x| (s.0.min(*x), s.1.max(*x)));
+        said.scores.iter().fold((1.0_f64, 0.0_f64), |s, x| (s.0.min(*x), s.1.max(*x)));
     assert!(most - least > 0.5, "scores from {least} to {most}");
 
     let model = load(&path).expect("it is a model");
@@ -105,8 +105,8 @@ fn oracle_a_model_of_the_training_package_scores_in_the_graph_as_in_python() {
 }
 
 /// Device, score and digest of a score record.
-fn of_device(value: serde_json::Value) -> (String, (f32, String)) {
+fn of_device(value: serde_json::Value) -> (String, (f64, String)) {
     let text = |name: &str| value[name].as_str().expect("a text").to_owned();
-    let score = value["score"].as_f64().expect("a number") as f32;
+    let score = value["score"].as_f64().expect("a number");
     (text("device"), (score, text("digest")))
 }

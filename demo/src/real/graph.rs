@@ -16,7 +16,7 @@ pub struct SampleScore {
     /// The first millisecond after it.
     pub window_end: EventTime,
     /// 0 is as in its healthy time, 1 is not.
-    pub score: f32,
+    pub score: f64,
 }
 
 impl KeyedRecord for SampleScore {
@@ -52,8 +52,7 @@ pub fn recorded<S: Sample>(flow: &Flow<'_>, config: &DeviceHealth) -> Result<(),
         .key_by(|sample: &S| sample.device())
         .tumbling_window::<_, S::Stats>("windows", config.window.tumbling())?;
 
-    let scores =
-        windows.on_time.clone().infer("machine", &config.model.path, config.model.calls())?;
+    let scores = windows.on_time.clone().infer("machine", &config.model)?;
     let alarms = scores.scored.clone().alarm("unusual", config.alarm.hysteresis())?;
 
     let windows_out = windows.on_time.map("window records", window_record::<S>)?;

@@ -22,10 +22,10 @@ struct Plot<'a> {
     probation_end: i64,
     labels: &'a [(i64, i64)],
     /// From, to, score.
-    scores: &'a [(i64, i64, f32)],
+    scores: &'a [(i64, i64, f64)],
     alarms: &'a [AlarmSpan],
-    raise_above: f32,
-    clear_below: f32,
+    raise_above: f64,
+    clear_below: f64,
 }
 
 /// Writes `NAME.json`: its path.
@@ -36,7 +36,7 @@ pub fn write_plot(
     recording: &Recording,
     replayed: &Replayed,
     outcome: &Outcome,
-    thresholds: (f32, f32),
+    thresholds: (f64, f64),
     out: &Path,
 ) -> anyhow::Result<PathBuf> {
     let plot = Plot {

@@ -30,7 +30,7 @@ pub struct Replayed {
     /// Windows: from, to, and how many rows.
     pub windows: Vec<(i64, i64, u64)>,
     /// Scores: from, to, score.
-    pub scores: Vec<(i64, i64, f32)>,
+    pub scores: Vec<(i64, i64, f64)>,
     /// Raised and cleared.
     pub alarms: Vec<AlarmRecord>,
     /// Rows that came after their window had closed.

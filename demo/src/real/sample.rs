@@ -102,10 +102,10 @@ macro_rules! sample {
                 concat!(stringify!($field), ".max"),
             )+];
 
-            fn row(&self, row: &mut Vec<f32>) {
+            fn row(&self, row: &mut Vec<f64>) {
                 $(
                     let s = self.$field.summary();
-                    row.extend([s.mean, s.std, s.min, s.max].map(|x| x as f32));
+                    row.extend([s.mean, s.std, s.min, s.max]);
                 )+
             }
         }

@@ -31,7 +31,7 @@ pub fn cold_chain(
         &[1.0],
         -cargo.limit_celsius,
     );
-    let excess = windows.on_time.infer("excess", &excess.into(), InferOptions::default())?;
+    let excess = windows.on_time.infer("excess", &ModelRef::from(excess))?;
     let warm = Hysteresis::raise_above(0.0)
         .clear_below(-cargo.margin_celsius)
         .for_at_least(cargo.windows_min);

@@ -45,9 +45,9 @@ pub struct Cargo {
     /// The length of a window, in minutes of event time.
     pub window_minutes: u64,
     /// A window's mean above this is too warm, in degrees Celsius.
-    pub limit_celsius: f32,
+    pub limit_celsius: f64,
     /// How far below the limit a mean must lie to end an alarm, in degrees.
-    pub margin_celsius: f32,
+    pub margin_celsius: f64,
     /// Windows in a row that raise an alarm.
     pub windows_min: u32,
 }

@@ -54,7 +54,7 @@ impl Aggregate<CargoReading> for CargoStats {
 impl Features for CargoStats {
     const NAMES: &'static [&'static str] = &["celsius.mean"];
 
-    fn row(&self, row: &mut Vec<f32>) {
-        row.push(self.celsius.mean() as f32);
+    fn row(&self, row: &mut Vec<f64>) {
+        row.push(self.celsius.mean());
     }
 }

@@ -17,7 +17,7 @@ pub struct WarmCargo {
     /// The end of the window that raised or cleared it.
     pub at: EventTime,
     /// How far that window's mean lay above the limit, in degrees.
-    pub excess: f32,
+    pub excess: f64,
 }
 
 impl From<Alarm<String>> for WarmCargo {

@@ -63,8 +63,8 @@ impl Job {
         fenced.iter_mut().try_for_each(|shard| shard.commit_sentinel(|| false).map(drop))?;
         let within = self.kafka.connect_timeout();
         bindings.mark(generation, within)?;
-        let Manifest { epoch, watermark, parts, .. } = manifest.clone();
-        let binding = Binding { epoch, parts, watermark, wall_ms: 0, ending: Ending::No };
+        let Manifest { epoch, watermark, parts, chosen, .. } = manifest.clone();
+        let binding = Binding { epoch, parts, watermark, wall_ms: 0, ending: Ending::No, chosen };
         let binding_offset = bindings.begin_behind(generation, binding, within)?;
         // It goes on in what the other has read, on the same cluster, and has written nothing.
         let before = from.topics()?.unwrap_or_default();

@@ -102,7 +102,9 @@ def test_the_manifest_is_complete(trained):
         "version",
         "features",
         "signature",
+        "inputs",
         "outputs",
+        "batch_rows",
         "scaling",
         "metrics",
         "alarm",
@@ -110,17 +112,17 @@ def test_the_manifest_is_complete(trained):
         "libraries",
         "created",
     ]
-    assert manifest["format_version"] == 1
+    assert manifest["format_version"] == 2
     assert (manifest["name"], manifest["version"]) == ("health", "1")
     assert [feature["name"] for feature in manifest["features"]] == feature_names(health.FIELDS)
     units = [feature["unit"] for feature in manifest["features"]]
     assert units == ["degC"] * 4 + ["mm/s"] * 4 + ["A"] * 4
-    assert manifest["signature"] == {
-        "name": "serving_default",
-        "input": "features",
-        "output": "score",
-    }
-    assert manifest["outputs"] == ["score"]
+    assert manifest["signature"] == "serving_default"
+    (taken,), (given,) = manifest["inputs"], manifest["outputs"]
+    assert (taken["tensor"], taken["dtype"], taken["shape"]) == ("features", "float32", [12])
+    assert taken["features"] == feature_names(health.FIELDS)
+    assert given == {"tensor": "score", "dtype": "float32", "shape": [1], "names": ["score"]}
+    assert manifest["batch_rows"] == 256
     assert manifest["scaling"] == "inside the SavedModel"
     assert manifest["alarm"] == {"raise_above": 0.9, "clear_below": 0.6}
     assert manifest["data_digest"] == trained.windows.digest
@@ -182,8 +184,8 @@ def export_to(folder, trained, version="1"):
         ({"notes.txt": "mine"}, "no model in"),
         ({"notes.txt": "mine", "manifest.json": "{}"}, "expected 1, found null"),
         ({"notes.txt": "mine", "manifest.json": "["}, "no model in"),
-        ({"manifest.json": '{"format_version": 2}', "saved_model.pb": ""}, "expected 1, found 2"),
-        ({"manifest.json": '{"format_version": 1}'}, "no `saved_model.pb`"),
+        ({"manifest.json": '{"format_version": 1}', "saved_model.pb": ""}, "expected 2, found 1"),
+        ({"manifest.json": '{"format_version": 2}'}, "no `saved_model.pb`"),
     ],
 )
 def test_a_folder_with_anything_but_a_model_is_not_overwritten(trained, tmp_path, files, message):

@@ -16,7 +16,8 @@ from tideflow_training.alarms import CLEAR_BELOW, RAISE_ABOVE
 from tideflow_training.detector import Detector
 from tideflow_training.windows import feature_names
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+BATCH_ROWS = 256
 SIGNATURE = "serving_default"
 INPUT = "features"
 OUTPUT = "score"
@@ -56,8 +57,17 @@ def export(
             {"name": feature, "unit": units.get(feature.rsplit(".", 1)[0], "unspecified")}
             for feature in feature_names(fields)
         ],
-        "signature": {"name": SIGNATURE, "input": INPUT, "output": OUTPUT},
-        "outputs": [OUTPUT],
+        "signature": SIGNATURE,
+        "inputs": [
+            {
+                "tensor": INPUT,
+                "dtype": "float32",
+                "shape": [4 * len(fields)],
+                "features": list(feature_names(fields)),
+            }
+        ],
+        "outputs": [{"tensor": OUTPUT, "dtype": "float32", "shape": [1], "names": [OUTPUT]}],
+        "batch_rows": BATCH_ROWS,
         "scaling": "inside the SavedModel",
         "metrics": detector.metrics,
         "alarm": {"raise_above": RAISE_ABOVE, "clear_below": CLEAR_BELOW},

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tideflow_core::{Binding, EpochSettings, EventTime, Flow, Job, execute, timely};
-use tideflow_operators::{Alarms, Hysteresis, KeyBy, Map, ModelId, Scored, Tumbling, Window};
+use tideflow_operators::{Alarms, Hysteresis, KeyBy, Map, Scored, Tumbling, Window};
 use tideflow_sinks::VecSink;
 use tideflow_sources::VecSource;
 
@@ -22,8 +22,8 @@ fn shapes() -> impl Strategy<Value = Shape> {
 type Out = (Published, Vec<(u64, String)>);
 
 fn scored(of: Window<u64, Values>) -> Scored<Window<u64, Values>> {
-    let score = of.value.0.summary().mean as f32;
-    Scored { of, score, model: std::sync::Arc::new(ModelId::default()) }
+    let score = of.value.0.summary().mean;
+    Scored { of, score, others: Vec::new(), model: Default::default() }
 }
 
 fn run(history: &[Vec<Reading>], bound_ms: u64, shape: Shape, memory: &Memory) -> Out {

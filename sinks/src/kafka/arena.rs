@@ -1,5 +1,8 @@
 //! The encoded records of one epoch, in one piece of memory.
 
+use std::iter;
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 use tideflow_core::Rejected;
 use tideflow_core::kafka::KafkaError;
@@ -13,6 +16,8 @@ use super::record::Record;
 pub(super) struct Arena {
     bytes: Vec<u8>,
     places: Vec<Place>,
+    /// Which headers the records have, from some record on: those before the first have none.
+    headed: Vec<(usize, Headers)>,
     /// Dead letters: few, and with headers.
     letters: Vec<Letter>,
     partitions: usize,
@@ -34,7 +39,8 @@ struct Letter {
     headers: Headers,
 }
 
-pub(super) type Headers = Vec<(String, Option<Vec<u8>>)>;
+pub(super) type Header = (String, Option<Vec<u8>>);
+pub(super) type Headers = Vec<Header>;
 
 /// Bytes of a dead letter at most: a record that its own topic could just hold must not become one
 /// that no broker takes, since the run would end with it. Brokers and librdkafka take 1 MB unless told
@@ -84,7 +90,8 @@ impl Letter {
 
 impl Arena {
     pub fn new(partitions: usize) -> Self {
-        Arena { bytes: Vec::new(), places: Vec::new(), letters: Vec::new(), partitions }
+        let (bytes, places) = (Vec::new(), Vec::new());
+        Arena { bytes, places, headed: Vec::new(), letters: Vec::new(), partitions }
     }
 
     /// How many records it holds.
@@ -107,8 +114,18 @@ impl Arena {
         } else {
             let of = |partition: i32| partition as usize % count as usize;
             let mut from = 0;
-            for Place { partition, key_end, value_end } in self.places {
+            let mut headed = self.headed.iter().peekable();
+            let mut headers = &Headers::new();
+            for (number, Place { partition, key_end, value_end }) in
+                self.places.into_iter().enumerate()
+            {
+                if let Some((_, next)) = headed.next_if(|(first, _)| *first == number) {
+                    headers = next;
+                }
                 let to = &mut split[of(partition)];
+                let values =
+                    headers.iter().filter_map(|(n, value)| Some((&n[..], value.as_deref()?)));
+                to.head(values);
                 let moved = |at: usize| at - from + to.bytes.len();
                 let (key_end, end) = (moved(key_end), moved(value_end));
                 to.bytes.extend_from_slice(&self.bytes[from..value_end]);
@@ -123,6 +140,19 @@ impl Arena {
     /// Appends a JSON record.
     pub fn json(&mut self, key: &[u8], value: &impl Serialize) {
         self.change(key, Some(value));
+    }
+
+    /// Has the records that follow come with these headers.
+    pub fn head<'a>(&mut self, headers: impl Iterator<Item = (&'a str, &'a [u8])> + Clone) {
+        let last = self.headed.last().map_or(&[][..], |(_, last)| last);
+        let same = |((name, value), (known, held)): ((&str, &[u8]), &Header)| {
+            name == known && Some(value) == held.as_deref()
+        };
+        let known = headers.clone().count() == last.len() && headers.clone().zip(last).all(same);
+        if !known {
+            let owned = |(name, value): (&str, &[u8])| (name.to_string(), Some(value.to_vec()));
+            self.headed.push((self.places.len(), headers.map(owned).collect()));
+        }
     }
 
     /// Appends a JSON record, or a tombstone.
@@ -151,10 +181,19 @@ impl Arena {
         self.letters.push(letter);
     }
 
-    /// The records without headers, in order.
-    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
-        let mut from = 0;
-        self.places.iter().map(move |place| {
+    /// The records, in order, by the headers that they have.
+    pub fn runs(&self) -> impl Iterator<Item = (&[Header], impl Iterator<Item = Record<'_>>)> {
+        let first = (0, &[][..]);
+        let starts = iter::once(first).chain(self.headed.iter().map(|(from, h)| (*from, &h[..])));
+        let ends = self.headed.iter().map(|(from, _)| *from).chain([self.places.len()]);
+        let runs = starts.zip(ends).filter(|((from, _), to)| from < to);
+        runs.map(|((from, headers), to)| (headers, self.records(from..to)))
+    }
+
+    fn records(&self, numbers: Range<usize>) -> impl Iterator<Item = Record<'_>> {
+        let before = numbers.start.checked_sub(1);
+        let mut from = before.map_or(0, |before| self.places[before].value_end);
+        self.places[numbers].iter().map(move |place| {
             let key = &self.bytes[from..place.key_end];
             let value = &self.bytes[place.key_end..place.value_end];
             from = place.value_end;
@@ -163,11 +202,11 @@ impl Arena {
         })
     }
 
-    /// Those with headers, in order.
-    pub fn letters(&self) -> impl Iterator<Item = (Record<'_>, &Headers)> {
+    /// The dead letters, in order.
+    pub fn letters(&self) -> impl Iterator<Item = (Record<'_>, &[Header])> {
         self.letters.iter().map(|letter| {
             let (key, value) = (letter.key.as_deref(), letter.payload.as_deref());
-            (Record { partition: letter.partition, key, value }, &letter.headers)
+            (Record { partition: letter.partition, key, value }, &letter.headers[..])
         })
     }
 
@@ -178,7 +217,14 @@ impl Arena {
         topic: &TopicHandle,
         give_up: impl Fn() -> bool,
     ) -> Result<(), KafkaError> {
-        producer.produce_batch(topic, self.records(), &give_up)?;
+        for (headers, mut records) in self.runs() {
+            match headers {
+                [] => producer.produce_batch(topic, records, &give_up)?,
+                _ => records.try_for_each(|record| {
+                    producer.produce_with_headers(topic, record, headers, &give_up)
+                })?,
+            }
+        }
         self.letters().try_for_each(|(record, headers)| {
             producer.produce_with_headers(topic, record, headers, &give_up)
         })
@@ -211,12 +257,13 @@ mod tests {
         (0..100).for_each(|n: u32| arena.json(n.to_string().as_bytes(), &n));
         arena.letters.extend([letter(1, 1, 1), letter(2, 1, 1)]);
         let form = |record: Record<'_>| (record.partition, record.key.map(<[u8]>::to_vec));
-        let whole: Vec<_> = arena.records().map(form).collect();
+        let whole: Vec<_> = arena.records(0..100).map(form).collect();
         let split = arena.clone().split(3);
         assert_eq!(split.iter().map(|(shard, _)| *shard).collect::<Vec<_>>(), [0, 1, 2]);
         for (shard, arena) in &split {
             let own = whole.iter().filter(|(partition, _)| *partition as u32 % 3 == *shard);
-            assert!(arena.records().map(form).eq(own.cloned()), "{shard}");
+            let records = arena.runs().flat_map(|(_, records)| records);
+            assert!(records.map(form).eq(own.cloned()), "{shard}");
             assert!(arena.letters().all(|(record, _)| record.partition as u32 % 3 == *shard));
         }
         let records = |shard: &(u32, Arena)| (shard.1.len(), shard.1.bytes());
@@ -240,12 +287,40 @@ mod tests {
             (site, bytes("site"), None),
             (other, bytes("other"), bytes("\"\"")),
         ];
-        assert_eq!(arena.records().map(form).collect::<Vec<_>>(), expected);
+        assert_eq!(arena.records(0..3).map(form).collect::<Vec<_>>(), expected);
         let split = arena.split(4);
         let mut again: Vec<_> =
-            split.iter().flat_map(|(_, arena)| arena.records().map(form)).collect();
+            split.iter().flat_map(|(_, a)| a.records(0..a.places.len()).map(form)).collect();
         again.sort_by_key(|(_, key, _)| *key != bytes("site"));
         assert_eq!(again, expected);
+    }
+
+    #[test]
+    fn records_keep_their_headers_on_whichever_shard() {
+        let mut arena = Arena::new(4);
+        let versions = [None, Some("7"), Some("7"), Some("8"), None];
+        for number in 0..100_usize {
+            let version = versions[number * versions.len() / 100].map(str::as_bytes);
+            arena.head(version.iter().map(|version| ("version", *version)));
+            arena.json(number.to_string().as_bytes(), &number);
+        }
+        assert_eq!(arena.headed.len(), 3, "those of one version are written down once");
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("it is text");
+        let of = |arena: &Arena| {
+            let mut all = Vec::new();
+            for (headers, records) in arena.runs() {
+                let version = headers.first().map(|(_, v)| text(v.as_ref().expect("it has one")));
+                let number = |r: Record<'_>| text(r.value.expect("one")).parse().expect("a number");
+                all.extend(records.map(|record| (number(record), version.clone())));
+            }
+            all
+        };
+        let whole = of(&arena);
+        let expected = |n: usize| (n, versions[n * versions.len() / 100].map(String::from));
+        assert_eq!(whole, (0..100).map(expected).collect::<Vec<_>>());
+        let mut split: Vec<_> = arena.split(3).iter().flat_map(|(_, arena)| of(arena)).collect();
+        split.sort();
+        assert_eq!(split, whole);
     }
 
     fn cut_from(letter: &Letter) -> Option<&[u8]> {

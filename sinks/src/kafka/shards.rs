@@ -100,7 +100,14 @@ impl EpochRecords for Vec<Topical> {
 
     fn produce(&self, shard: &mut Shard, give_up: &dyn Fn() -> bool) -> Result<(), ShardError> {
         self.iter().try_for_each(|Topical { topic, arena, .. }| {
-            shard.produce_batch(topic, arena.records(), give_up)?;
+            for (headers, mut records) in arena.runs() {
+                match headers {
+                    [] => shard.produce_batch(topic, records, give_up)?,
+                    _ => records.try_for_each(|record| {
+                        shard.produce_with_headers(topic, record, headers, give_up)
+                    })?,
+                }
+            }
             arena.letters().try_for_each(|(record, headers)| {
                 shard.produce_with_headers(topic, record, headers, give_up)
             })

@@ -43,6 +43,12 @@ pub struct KafkaSinkConfig {
 pub trait KeyedRecord: Serialize {
     /// The record's key.
     fn key(&self) -> &[u8];
+
+    /// Its headers, names and values; none as it stands. Those of many records one after the other should be
+    /// the same: they are kept once.
+    fn headers(&self) -> Vec<(&str, &str)> {
+        Vec::new()
+    }
 }
 
 /// Appends a record to an epoch's arena.
@@ -66,7 +72,11 @@ impl<D> KafkaSink<D> {
     where
         D: KeyedRecord,
     {
-        let encode: Encode<D> = |record, arena| arena.json(record.key(), record);
+        let encode: Encode<D> = |record, arena| {
+            let headers = record.headers();
+            arena.head(headers.iter().map(|(name, value)| (*name, value.as_bytes())));
+            arena.json(record.key(), record);
+        };
         KafkaSink::of(kafka, config, encode)
     }
 

@@ -45,7 +45,8 @@ fn start(topic: &BindingsTopic, generation: u64) -> Result<Replay, ReadBindingsE
 /// A binding that tells who has made it.
 fn binding(epoch: Epoch, by: i64) -> Binding {
     let watermark = EventTime(0);
-    Binding { epoch, parts: vec![], watermark, wall_ms: by, ending: Ending::No }
+    let (parts, ending, chosen) = (vec![], Ending::No, Default::default());
+    Binding { epoch, parts, watermark, wall_ms: by, ending, chosen }
 }
 
 fn append(log: &mut KafkaBindingLog, epochs: impl IntoIterator<Item = Epoch>) {

@@ -251,7 +251,9 @@ fn replay(
             Entry::Marker(by) => tideflow_state::Entry::Marker(number(by)),
             Entry::Binding { generation, epoch } => {
                 let (parts, watermark, ending) = (Vec::new(), EventTime(0), Ending::No);
-                let binding = Binding { epoch: epoch.into(), parts, watermark, wall_ms: 0, ending };
+                let chosen = Default::default();
+                let epoch = epoch.into();
+                let binding = Binding { epoch, parts, watermark, wall_ms: 0, ending, chosen };
                 tideflow_state::Entry::Binding(number(generation), binding)
             }
         };

@@ -66,7 +66,7 @@ impl Job {
                 set("kafka.brokers", brokers);
                 set("job.name", &outputs[0]);
                 set("job.state", &state.display().to_string());
-                set("model.path", model);
+                set("model.reference", model);
                 set("readings.topic", input);
                 for (output, name) in outputs.iter().zip(TOPICS) {
                     set(&format!("topics.{name}"), output);

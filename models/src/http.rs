@@ -1,0 +1,196 @@
+//! Asking servers that speak HTTP.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::blocking::{Client, RequestBuilder, Response};
+use reqwest::{Certificate, Method, StatusCode, Url};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tideflow_core::{ErrorKind, Secret};
+
+/// How a server is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpAccess {
+    /// Its address: `http://host:port`, with a path where it has one.
+    pub url: String,
+    /// Sent as a bearer token, where one is given.
+    pub token: Secret,
+    /// PEM file of the authorities that may sign its certificate; empty: those of the system.
+    pub ca_file: PathBuf,
+    /// How long an answer may take, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+/// What a server did not give.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing} at {url}: {reason}")]
+pub struct HttpError {
+    /// What was asked.
+    pub doing: String,
+    /// The server.
+    pub url: String,
+    /// What it said, or why it said nothing.
+    pub reason: String,
+    /// What to do about it.
+    pub kind: ErrorKind,
+}
+
+/// A connection to one server.
+pub(crate) struct Http {
+    access: HttpAccess,
+    base: Url,
+    client: Client,
+}
+
+impl Http {
+    /// Prepares to ask. Asks nothing yet.
+    pub fn new(access: &HttpAccess) -> Result<Self, HttpError> {
+        let wrong = |reason: String| HttpError {
+            doing: "preparing to ask".to_string(),
+            url: access.url.clone(),
+            reason,
+            kind: ErrorKind::Invalid,
+        };
+        // What a path is joined to must end so, or its last part goes.
+        let base = Url::parse(&format!("{}/", access.url.trim_end_matches('/')))
+            .map_err(|e| wrong(format!("expected an address such as http://host:5000: {e}")))?;
+        if !matches!(base.scheme(), "http" | "https") {
+            return Err(wrong(format!("expected http or https, found `{}`", base.scheme())));
+        }
+        let timeout = Duration::from_millis(access.timeout_ms);
+        let mut client = Client::builder().timeout(timeout).connect_timeout(timeout);
+        if !access.ca_file.as_os_str().is_empty() {
+            client = client.tls_certs_only(authorities(&access.ca_file).map_err(wrong)?);
+        }
+        let client = client.build().map_err(|error| wrong(chain(&error)))?;
+        Ok(Http { access: access.clone(), base, client })
+    }
+
+    /// Asks for JSON.
+    pub fn get<T: DeserializeOwned>(
+        &self,
+        doing: &str,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<T, HttpError> {
+        let request = self.request(doing, Method::GET, path, query)?;
+        self.json(doing, request)
+    }
+
+    /// Sends JSON and asks for some.
+    pub fn post<T: DeserializeOwned>(
+        &self,
+        doing: &str,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<T, HttpError> {
+        let request = self.request(doing, Method::POST, path, &[])?;
+        self.json(doing, request.header("content-type", "application/json").body(body))
+    }
+
+    /// Writes an answer to a file as it comes.
+    pub fn download(&self, doing: &str, path: &str, to: &Path) -> Result<(), HttpError> {
+        let request = self.request(doing, Method::GET, path, &[])?;
+        let mut answer = self.send(doing, request)?;
+        let io = |error: std::io::Error| {
+            let reason = format!("writing `{}`: {error}", to.display());
+            self.error(doing, reason, ErrorKind::Unavailable)
+        };
+        let mut file = fs::File::create(to).map_err(io)?;
+        answer.copy_to(&mut file).map_err(|error| self.unreachable(doing, &error))?;
+        Ok(())
+    }
+
+    fn request(
+        &self,
+        doing: &str,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<RequestBuilder, HttpError> {
+        let mut url = self
+            .base
+            .join(path)
+            .map_err(|error| self.error(doing, error.to_string(), ErrorKind::Invalid))?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let request = self.client.request(method, url);
+        let token = self.access.token.reveal();
+        Ok(if token.is_empty() { request } else { request.bearer_auth(token) })
+    }
+
+    fn json<T: DeserializeOwned>(
+        &self,
+        doing: &str,
+        request: RequestBuilder,
+    ) -> Result<T, HttpError> {
+        let text = self.send(doing, request)?.bytes();
+        let text = text.map_err(|error| self.unreachable(doing, &error))?;
+        serde_json::from_slice(&text).map_err(|error| {
+            self.error(
+                doing,
+                format!("its answer is not what was asked: {error}"),
+                ErrorKind::Invalid,
+            )
+        })
+    }
+
+    fn send(&self, doing: &str, request: RequestBuilder) -> Result<Response, HttpError> {
+        let answer = request.send().map_err(|error| self.unreachable(doing, &error))?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let kind = match status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => ErrorKind::Unavailable,
+            status if status.is_client_error() => ErrorKind::Invalid,
+            _ => ErrorKind::Unavailable,
+        };
+        let told = answer.text().unwrap_or_default();
+        Err(self.error(doing, format!("{status}{}", said(&told)), kind))
+    }
+
+    fn unreachable(&self, doing: &str, error: &reqwest::Error) -> HttpError {
+        let mut reason = chain(error);
+        if error.is_timeout() {
+            reason = format!("no answer within {} ms", self.access.timeout_ms);
+        }
+        self.error(doing, reason, ErrorKind::Unavailable)
+    }
+
+    fn error(&self, doing: &str, reason: String, kind: ErrorKind) -> HttpError {
+        HttpError { doing: doing.to_string(), url: self.access.url.clone(), reason, kind }
+    }
+}
+
+/// What a server's own JSON says went wrong, or the beginning of what it said instead.
+fn said(text: &str) -> String {
+    #[derive(Deserialize)]
+    struct Said {
+        #[serde(alias = "error")]
+        message: String,
+    }
+    let said = serde_json::from_str::<Said>(text).map_or_else(|_| text.to_string(), |s| s.message);
+    let said: String = said.trim().chars().take(300).collect();
+    if said.is_empty() { said } else { format!(": {said}") }
+}
+
+fn authorities(file: &Path) -> Result<Vec<Certificate>, String> {
+    let text = fs::read(file).map_err(|error| format!("reading `{}`: {error}", file.display()))?;
+    Certificate::from_pem_bundle(&text)
+        .map_err(|error| format!("reading `{}`: {}", file.display(), chain(&error)))
+}
+
+/// An error with what is behind it: reqwest's own words are few.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut texts = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        texts.push(error.to_string());
+        next = error.source();
+    }
+    texts.join(": ")
+}

@@ -1,0 +1,101 @@
+//! Names of models in a registry.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A model in a registry: `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
+///
+/// ```
+/// use tideflow_models::ModelUri;
+/// let uri: ModelUri = "models:/health@champion".parse().unwrap();
+/// assert_eq!((uri.name.as_str(), uri.alias.as_deref()), ("health", Some("champion")));
+/// assert!("models:/health".parse::<ModelUri>().is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelUri {
+    /// The registered model.
+    pub name: String,
+    /// An alias, which may move.
+    pub alias: Option<String>,
+    /// Or a version.
+    pub version: Option<String>,
+}
+
+/// A text that names no model in a registry.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected `models:/NAME@ALIAS` or `models:/NAME/VERSION`, found `{0}`")]
+pub struct NoModelUri(String);
+
+impl ModelUri {
+    /// Whether a text is meant to be one.
+    pub fn is_meant(text: &str) -> bool {
+        text.starts_with(SCHEME)
+    }
+}
+
+const SCHEME: &str = "models:";
+
+impl FromStr for ModelUri {
+    type Err = NoModelUri;
+
+    fn from_str(text: &str) -> Result<Self, NoModelUri> {
+        let parse = || {
+            let rest = text.strip_prefix(SCHEME)?.strip_prefix('/')?;
+            let (name, alias, version) = match (rest.split_once('@'), rest.split_once('/')) {
+                (Some((name, alias)), None) => (name, Some(alias), None),
+                (None, Some((name, version))) => (name, None, Some(version)),
+                _ => return None,
+            };
+            let plain = |part: &str| !part.is_empty() && !part.contains(['/', '@', ':']);
+            let owned = |part: Option<&str>| part.map(ToString::to_string);
+            let well = plain(name) && alias.or(version).is_some_and(plain);
+            well.then(|| ModelUri {
+                name: name.to_string(),
+                alias: owned(alias),
+                version: owned(version),
+            })
+        };
+        parse().ok_or_else(|| NoModelUri(text.to_string()))
+    }
+}
+
+impl fmt::Display for ModelUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.alias, &self.version) {
+            (Some(alias), _) => write!(f, "models:/{}@{alias}", self.name),
+            (None, version) => {
+                write!(f, "models:/{}/{}", self.name, version.as_deref().unwrap_or_default())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_written_the_same() {
+        for text in ["models:/health@champion", "models:/pump anomalies/12"] {
+            assert_eq!(text.parse::<ModelUri>().expect("it is one").to_string(), text);
+        }
+    }
+
+    #[test]
+    fn fault_what_names_no_version_or_alias_is_refused() {
+        for text in [
+            "models:/",
+            "models:/a",
+            "models:/a@",
+            "models:/a/",
+            "models:/@b",
+            "models:/a/b/c",
+            "models:/a@b/c",
+            "models:a@b",
+            "models://a@b",
+        ] {
+            let told = text.parse::<ModelUri>().expect_err("it names none").to_string();
+            assert!(told.ends_with(&format!("found `{text}`")), "{told}");
+        }
+    }
+}

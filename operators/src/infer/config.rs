@@ -1,0 +1,128 @@
+//! The options of a model; `default.toml` is their manual.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tideflow_core::{OptionProblem, Secret};
+use tideflow_models::{ModelLoadError, ModelRef, ModelUri};
+
+use super::{InferOptions, Scorer};
+
+/// The defaults and manual of [`ModelConfig`], under `model`.
+pub const MODEL_DEFAULTS: &str = include_str!("default.toml");
+
+/// Which model scores, and how it is called.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// A folder, `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
+    pub reference: String,
+    /// The address of the registry.
+    pub registry_url: String,
+    /// What the registry asks for.
+    pub registry_token: Secret,
+    /// Who may sign the registry's certificate.
+    pub registry_ca_file: PathBuf,
+    /// How long an answer of the registry may take.
+    pub registry_timeout_ms: u64,
+    /// How often it is asked.
+    pub poll_ms: u64,
+    /// Where copies are.
+    pub cache: PathBuf,
+    /// Rows of every call; 0 for the model's own number.
+    pub batch_rows: usize,
+    /// How long a row waits for others.
+    pub wait_ms_max: u64,
+    /// Threads beside each worker.
+    pub threads: usize,
+    /// Batches given out ahead.
+    pub inflight_max: usize,
+    /// How long a batch may take.
+    pub timeout_ms: u64,
+    /// What the workers of a process share.
+    #[serde(skip)]
+    shared: Arc<OnceLock<ModelRef>>,
+}
+
+impl Scorer for ModelConfig {
+    fn scorer(&self) -> Result<(ModelRef, InferOptions), ModelLoadError> {
+        Ok((self.model()?, self.calls()))
+    }
+}
+
+impl ModelConfig {
+    /// What is wrong with options that only make sense together; `section` is where they are.
+    pub fn problems(&self, section: &str) -> Vec<OptionProblem> {
+        let problem = |key: &str, why: String| OptionProblem::new(format!("{section}.{key}"), why);
+        let mut problems = Vec::new();
+        if self.inflight_max < self.threads {
+            let why =
+                format!("{} is less than `{section}.threads`, {}", self.inflight_max, self.threads);
+            problems.push(problem("inflight_max", why));
+        }
+        if ModelUri::is_meant(&self.reference) {
+            match self.reference.parse::<ModelUri>() {
+                Err(error) => problems.push(problem("reference", error.to_string())),
+                Ok(_) if self.registry_url.is_empty() => {
+                    let why =
+                        format!("`{}` is in a registry: expected its address", self.reference);
+                    problems.push(problem("registry_url", why));
+                }
+                Ok(_) if !cfg!(feature = "http") => {
+                    let why = "expected a program built with feature `registry`, found one without";
+                    problems.push(problem("reference", why.to_string()));
+                }
+                Ok(_) => {}
+            }
+        }
+        problems
+    }
+
+    /// The model; the same for all workers of a process.
+    fn model(&self) -> Result<ModelRef, ModelLoadError> {
+        if let Some(model) = self.shared.get() {
+            return Ok(model.clone());
+        }
+        let model = self.make()?;
+        Ok(self.shared.get_or_init(|| model).clone())
+    }
+
+    #[cfg(feature = "http")]
+    fn make(&self) -> Result<ModelRef, ModelLoadError> {
+        let Ok(uri) = self.reference.parse::<ModelUri>() else {
+            return Ok(ModelRef::folder(&self.reference, Some(&self.cache)));
+        };
+        let access = tideflow_models::HttpAccess {
+            url: self.registry_url.clone(),
+            token: self.registry_token.clone(),
+            ca_file: self.registry_ca_file.clone(),
+            timeout_ms: self.registry_timeout_ms,
+        };
+        let versions = tideflow_models::Mlflow::new(&access, uri, &self.cache)?;
+        Ok(ModelRef::new(self.reference.clone(), versions))
+    }
+
+    #[cfg(not(feature = "http"))]
+    fn make(&self) -> Result<ModelRef, ModelLoadError> {
+        Ok(ModelRef::folder(&self.reference, Some(&self.cache)))
+    }
+
+    /// Has this model score, whatever the options say: for tests and demos.
+    #[must_use]
+    pub fn with_model(self, model: ModelRef) -> Self {
+        ModelConfig { shared: Arc::new(OnceLock::from(model)), ..self }
+    }
+
+    fn calls(&self) -> InferOptions {
+        InferOptions {
+            batch_rows: (self.batch_rows > 0).then_some(self.batch_rows),
+            wait_max: Duration::from_millis(self.wait_ms_max),
+            threads: self.threads,
+            inflight_max: self.inflight_max,
+            timeout: Duration::from_millis(self.timeout_ms),
+            poll: Duration::from_millis(self.poll_ms),
+        }
+    }
+}

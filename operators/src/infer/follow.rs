@@ -1,0 +1,61 @@
+//! Which version of a model scores: the choice that an epoch's binding records.
+
+use std::sync::Arc;
+
+use tideflow_core::timely::dataflow::StreamVec;
+use tideflow_core::{Choice, Epoch, Flow, Opening, OperatorName};
+use tideflow_models::{Event, Model, ModelLoadError, ModelRef, Shelf, VersionId};
+
+use super::InferOptions;
+
+/// The version that is current, and those that were or will be, as a choice.
+struct Following(Arc<Shelf>);
+
+impl Choice for Following {
+    fn wanted(&self) -> Option<String> {
+        self.0.wanted().map(|id| id.to_string())
+    }
+
+    fn prepare(&self, value: &str) {
+        if let Ok(id) = value.parse() {
+            self.0.prepare(&id);
+        }
+    }
+
+    fn is_ready(&self, value: &str) -> bool {
+        value.parse().is_ok_and(|id| self.0.is_open(&id))
+    }
+}
+
+/// Opens the current version for the graph, once a process, and follows what is current.
+pub(super) fn open(
+    flow: &Flow<'_>,
+    name: &str,
+    model: &ModelRef,
+    options: InferOptions,
+    features: &'static [&'static str],
+) -> Result<Arc<Shelf>, ModelLoadError> {
+    let accept =
+        move |_: &VersionId, model: &dyn Model| model.signature().expect_features(features);
+    let (shelf, first) = model.shelf(options.batch_rows, Arc::new(accept))?;
+    if first {
+        let metrics = flow.job().metrics.clone();
+        let operator = name.to_string();
+        let listener = move |event: Event<'_>| {
+            if let Event::Failed(..) = event {
+                metrics.model_failures.with_label_values(&[operator.as_str()]).inc();
+            }
+        };
+        shelf.follow(name, options.poll, Arc::new(listener));
+    }
+    Ok(shelf)
+}
+
+/// Every epoch's opening, which says by which version it is scored.
+pub(super) fn choose<'s>(
+    flow: &Flow<'s>,
+    name: OperatorName,
+    shelf: Arc<Shelf>,
+) -> StreamVec<'s, Epoch, Opening> {
+    flow.choose(name.as_str(), Arc::new(Following(shelf)))
+}

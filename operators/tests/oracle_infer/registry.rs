@@ -1,0 +1,117 @@
+//! Versions in memory, and a reference that moves while they score.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use tideflow_models::{
+    LinearModel, Model, ModelLoadError, ScoreError, Signature, VersionId, Versions,
+};
+
+/// Three versions, of which one is current. Clones are the same, but for what is broken.
+#[derive(Clone)]
+pub struct Registry {
+    shared: Arc<Shared>,
+    broken: Option<&'static str>,
+}
+
+struct Shared {
+    moves_every: usize,
+    calls: AtomicUsize,
+    current: AtomicUsize,
+    tried: Mutex<BTreeMap<String, usize>>,
+}
+
+const VERSIONS: [&str; 3] = ["1", "2", "3"];
+
+fn weight(version: &str) -> f64 {
+    version.parse::<f64>().expect("a number") / 7.0
+}
+
+fn linear(version: &str) -> LinearModel {
+    let features = [("value", "1")];
+    LinearModel::new("numbers", &features, &[weight(version)], 0.5).version(version).batch_rows(4)
+}
+
+impl Registry {
+    /// The next version becomes current with every so many calls.
+    pub fn moving_every(calls: usize) -> Self {
+        let shared = Shared {
+            moves_every: calls,
+            calls: AtomicUsize::new(0),
+            current: AtomicUsize::new(0),
+            tried: Mutex::default(),
+        };
+        Registry { shared: Arc::new(shared), broken: None }
+    }
+
+    /// The same, where this version cannot be opened.
+    pub fn with_broken(self, version: &'static str) -> Self {
+        Registry { broken: Some(version), ..self }
+    }
+
+    /// Has this version be current.
+    pub fn move_to(&self, version: &str) {
+        let at = VERSIONS.iter().position(|v| *v == version).expect("there is one");
+        self.shared.current.store(at, Ordering::SeqCst);
+    }
+
+    /// How often a version was opened, or not.
+    pub fn tried(&self, version: &str) -> usize {
+        self.shared.tried.lock().unwrap().get(version).copied().unwrap_or(0)
+    }
+
+    /// What a version makes of a number.
+    pub fn expected(&self, version: &str, value: f64) -> f64 {
+        0.5 + value * weight(version)
+    }
+}
+
+impl Versions for Registry {
+    fn current(&self) -> Result<VersionId, ModelLoadError> {
+        let version = VERSIONS[self.shared.current.load(Ordering::SeqCst)];
+        Ok(VersionId::of(linear(version).signature()))
+    }
+
+    fn open(&self, id: &VersionId) -> Result<Arc<dyn Model>, ModelLoadError> {
+        *self.shared.tried.lock().unwrap().entry(id.version.clone()).or_default() += 1;
+        if self.broken == Some(id.version.as_str()) {
+            return Err(ModelLoadError::VersionGone { wanted: id.clone(), at: "memory".into() });
+        }
+        let model = linear(&id.version);
+        assert_eq!(VersionId::of(model.signature()), *id);
+        Ok(Arc::new(Moving { model, shared: self.shared.clone() }))
+    }
+
+    fn may_change(&self) -> bool {
+        true
+    }
+}
+
+/// Takes its time, and moves the reference.
+struct Moving {
+    model: LinearModel,
+    shared: Arc<Shared>,
+}
+
+impl Model for Moving {
+    fn signature(&self) -> &Signature {
+        self.model.signature()
+    }
+
+    fn score(&self, rows: &[f64], count: usize, out: &mut Vec<f64>) -> Result<(), ScoreError> {
+        let calls = self.shared.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        if calls.is_multiple_of(self.shared.moves_every) {
+            let next = |at| Some((at + 1) % VERSIONS.len());
+            let _ = self.shared.current.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
+        }
+        thread::park_timeout(Duration::from_micros(200));
+        self.model.score(rows, count, out)
+    }
+
+    fn warm(&self, _: usize) -> Result<(), ScoreError> {
+        Ok(())
+    }
+}
