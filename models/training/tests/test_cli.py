@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tideflow_training.cli import main
-from tideflow_training.saved_model import read_manifest
+from tideflow_training.manifest import read_manifest
 
 
 def test_generate_gives_the_same_windows_for_the_same_seed(tmp_path):
@@ -75,7 +75,7 @@ def test_the_digest_is_of_the_windows_that_were_used(tmp_path, capsys):
     until = str(json.loads(lines[24])["window_end"])
     command = ["series", "--windows", str(windows), "--out", str(model), "--epochs", "1"]
     assert main([*command, "--until", until]) == 0
-    assert "series: 25 windows" in capsys.readouterr().out
+    assert "series: 25 rows" in capsys.readouterr().out
     assert read_manifest(model)["data_digest"] == hashlib.sha256(used.read_bytes()).hexdigest()
 
 

@@ -14,10 +14,12 @@ import pytest
 import tensorflow as tf
 from conftest import SETTINGS, write_lines
 
-from tideflow_training import fleet, health
-from tideflow_training.detector import make_deterministic
+from tideflow_training import fleet
+from tideflow_training.deterministic import make_deterministic
 from tideflow_training.evaluate import judge
-from tideflow_training.saved_model import ModelFolderError, export, load_score, read_manifest
+from tideflow_training.manifest import ModelFolderError, read_manifest
+from tideflow_training.recipes import health
+from tideflow_training.saved_model import export, load_score
 from tideflow_training.windows import feature_names, read_windows
 
 
@@ -233,7 +235,7 @@ def test_fault_a_model_that_cannot_be_renamed_in_leaves_the_old_one(trained, tmp
 def test_fault_training_after_tensorflow_took_its_own_threads_says_what_to_do():
     program = (
         "import tensorflow as tf; tf.zeros(1) + 1\n"
-        "from tideflow_training.detector import make_deterministic\n"
+        "from tideflow_training.deterministic import make_deterministic\n"
         "make_deterministic(1)"
     )
     command = [sys.executable, "-c", program]

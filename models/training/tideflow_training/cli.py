@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,7 +17,8 @@ from tideflow_training.windows import WindowsFileError, read_windows
 SEED_MAX = 2**32 - 1
 # As many names as six digits make.
 DEVICES_MAX = 1_000_000
-# Models that need no `train` before their name.
+# Models that programs train: no `train` before the name, and unless asked for neither a registered
+# version nor an evaluation.
 SHORT = ("health", "series")
 GATES = Path(__file__).parents[1] / "gates.toml"
 
@@ -27,11 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; 0, 1 where a promotion is refused, or 2 with one line on stderr where the
     input is at fault."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    # A fleet's and a machine's models are trained by a command of their name, too.
+    registry, gates = os.environ.get("MLFLOW_TRACKING_URI") or None, GATES
     if arguments[:1] and arguments[0] in SHORT:
         arguments.insert(0, "train")
+        registry = gates = None
     try:
-        options = _parser(arguments).parse_args(arguments)
+        options = _parser(arguments, registry, gates).parse_args(arguments)
         return options.run(options) or 0
     except (WindowsFileError, OSError) as error:
         return _refuse(error)
@@ -47,7 +48,7 @@ def _refuse(error: Exception) -> int:
     return 2
 
 
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str], registry: str | None, gates: Path | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tideflow_training",
         description="Trains models, exports them as SavedModels, registers and promotes them.",
@@ -56,9 +57,12 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="train, evaluate and export a model, and register it")
     models = ", ".join(f"`{name}`" for name in recipe_names())
+    train.usage = "%(prog)s MODEL [OPTION ...]; `train MODEL --help` explains the options"
     train.add_argument("model", metavar="MODEL", help=f"{models}, or a file that ends in `.py`")
     if arguments[:1] == ["train"] and len(arguments) > 1 and not arguments[1].startswith("-"):
+        train.usage = None
         _training_options(train, find_recipe(arguments[1]))
+        _registry_options(train, registry, gates)
 
     promote = commands.add_parser("promote", help="let an alias name a version that is good enough")
     promote.add_argument("name", metavar="NAME", help="the registered model")
@@ -69,7 +73,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     )
     promote.add_argument("--alias", default="champion", help="default `champion`")
     promote.add_argument("--data", type=Path, metavar="PATH", help="as for `train`")
-    _registry_options(promote)
+    _registry_options(promote, registry, gates)
     promote.set_defaults(run=_promote)
 
     evaluate = commands.add_parser("evaluate", help="score windows, count alarms and faults found")
@@ -123,22 +127,23 @@ def _training_options(command: argparse.ArgumentParser, recipe: Recipe) -> None:
     command.add_argument(
         "--model-version", help="in the manifest, default `1`; a registry numbers its own"
     )
-    _registry_options(command)
     recipe.add_options(command)
     command.set_defaults(run=_train, recipe=recipe, data=None)
 
 
-def _registry_options(command: argparse.ArgumentParser) -> None:
+def _registry_options(
+    command: argparse.ArgumentParser, registry: str | None, gates: Path | None
+) -> None:
     command.add_argument(
         "--registry",
-        default=os.environ.get("MLFLOW_TRACKING_URI") or None,
+        default=registry,
         metavar="URL",
         help="an MLflow server; default: MLFLOW_TRACKING_URI, if that is set",
     )
     command.add_argument(
         "--gates",
         type=Path,
-        default=GATES,
+        default=gates,
         metavar="FILE",
         help="evaluation sets and what a version must reach; default: models/training/gates.toml",
     )
@@ -177,8 +182,8 @@ def _promote(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from tideflow_training import evaluate
-    from tideflow_training.manifest import read_manifest
-    from tideflow_training.saved_model import fields_of, load_score
+    from tideflow_training.manifest import fields_of, read_manifest
+    from tideflow_training.saved_model import load_score
 
     manifest = read_manifest(options.model)
     windows = read_windows(options.windows, fields_of(manifest))

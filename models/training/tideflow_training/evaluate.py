@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tideflow_training import plots
+from tideflow_training import fleet, plots
 from tideflow_training.alarms import CLEAR_BELOW, RAISE_ABOVE, WINDOWS_MIN, raise_alarms
-from tideflow_training.recipe import Evaluation
-from tideflow_training.windows import Windows, WindowsFileError
+from tideflow_training.manifest import fields_of
+from tideflow_training.recipe import Evaluation, EvaluationSet
+from tideflow_training.windows import Windows, WindowsFileError, parse_windows, read_windows
 
 if TYPE_CHECKING:
     from tideflow_training.saved_model import Loaded
@@ -136,6 +138,31 @@ def evaluate_alarms(
         "roc": plots.roc(score[~faulty], score[faulty]),
     }
     return Evaluation(about, metrics, plots=drawn)
+
+
+def made_up_fleet(
+    devices: int, minutes: int, seed: int, faults: int = 0
+) -> tuple[Windows, list[Label]]:
+    """Windows of a made-up fleet as if read from a file, and its faults."""
+    broken = fleet.make_faults(faults, devices, minutes, seed)
+    lines = (line.encode() for line in fleet.make_windows(devices, minutes, seed, broken))
+    labels = parse_labels((fault.label() for fault in broken), "a made-up fleet")
+    return parse_windows(lines, "a made-up fleet"), labels
+
+
+# An evaluation set of two files, beside the gates file: windows that nothing was learnt from, and the
+# faults in them.
+FILES = ("windows", "labels")
+
+
+def evaluate_files(model: Loaded, wanted: EvaluationSet) -> Evaluation:
+    """The same on windows and labels that the gates file names."""
+    paths = [wanted.path(key) for key in FILES]
+    windows = read_windows(paths[0], fields_of(model.manifest))
+    labels = read_labels(paths[1])
+    about = f"{len(windows)} windows and {len(labels)} faults from files"
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+    return replace(evaluate_alarms(model, windows, labels, about), digest=digest)
 
 
 def _overlap(start: np.ndarray, end: np.ndarray, label: Label) -> np.ndarray:

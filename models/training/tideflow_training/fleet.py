@@ -12,9 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tideflow_training.evaluate import Label, parse_labels
-from tideflow_training.windows import Windows, parse_windows
-
 START_MS = 1_699_999_980_000
 WINDOW_MS = 60_000
 READINGS = 10
@@ -71,16 +68,6 @@ def make_faults(count: int, devices: int, minutes: int, seed: int) -> list[Fault
         kind = KINDS[turn % len(KINDS)]
         faults.append(Fault(int(device), kind, start, min(start + length, minutes)))
     return faults
-
-
-def make_labelled(
-    devices: int, minutes: int, seed: int, faults: int = 0
-) -> tuple[Windows, list[Label]]:
-    """Windows of a made-up fleet as if read from a file, and its faults."""
-    broken = make_faults(faults, devices, minutes, seed)
-    lines = (line.encode() for line in make_windows(devices, minutes, seed, broken))
-    labels = parse_labels((fault.label() for fault in broken), "a made-up fleet")
-    return parse_windows(lines, "a made-up fleet"), labels
 
 
 def make_windows(

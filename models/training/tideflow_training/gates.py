@@ -67,8 +67,9 @@ class Gate:
 
     def expect_known(self, recipe: Recipe) -> None:
         """Refuses a description of the set that the recipe cannot read."""
-        if set(self.definition) != set(recipe.evaluation_keys):
-            wanted, found = (", ".join(sorted(k)) for k in (recipe.evaluation_keys, self.definition))
+        if set(self.definition) not in map(set, recipe.evaluation_keys):
+            wanted = " or ".join(", ".join(keys) for keys in recipe.evaluation_keys)
+            found = ", ".join(self.definition)
             raise GatesError(f"[{self.name}] `evaluation`: expected {wanted}; found {found}")
 
     def expect_fixed(self, evaluation: Evaluation) -> None:

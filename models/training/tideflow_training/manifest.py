@@ -101,3 +101,9 @@ def _from_1(manifest: dict) -> dict:
         "outputs": [{**got, "names": outputs}],
         "batch_rows": BATCH_ROWS,
     }
+
+
+def fields_of(manifest: dict) -> tuple[str, ...]:
+    """The fields behind a manifest's features, in their order."""
+    names = [feature["name"] for feature in manifest["features"]]
+    return tuple(dict.fromkeys(name.rsplit(".", 1)[0] for name in names))

@@ -122,7 +122,7 @@ class Trained:
 class EvaluationSet:
     """The rows that every version of a model is judged on, as the gates file describes them."""
 
-    # The table `evaluation` of the model's gate: the recipe's `evaluation_keys`.
+    # The table `evaluation` of the model's gate: one group of `evaluation_keys`.
     definition: dict
     # The folder of the gates file: paths in `definition` are relative to it.
     folder: Path
@@ -159,8 +159,8 @@ class Recipe:
     reads: str | None = None
     # Whether it cannot do without.
     needs_data: bool = False
-    # What the gates file says of the evaluation set.
-    evaluation_keys: tuple[str, ...] = ()
+    # What the gates file may say of the evaluation set: one of these groups of keys, whole.
+    evaluation_keys: tuple[tuple[str, ...], ...] = ((),)
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Adds options of this model's own to those that every model has."""
@@ -173,14 +173,6 @@ class Recipe:
     def evaluate(self, model: Loaded, wanted: EvaluationSet) -> Evaluation:
         """Judges an exported model, called as a graph calls it."""
         raise NotImplementedError
-
-
-def expect_data(recipe: Recipe, data: Path | None) -> None:
-    """Refuses data for a recipe that reads none, and none for one that needs some."""
-    if data is None and recipe.needs_data:
-        raise RecipeError(f"`{recipe.name}` needs --data: {recipe.reads}")
-    if data is not None and recipe.reads is None:
-        raise RecipeError(f"`{recipe.name}` reads no data, found --data {data}")
 
 
 def recipe_names() -> list[str]:

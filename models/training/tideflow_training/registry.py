@@ -13,6 +13,7 @@ from pathlib import Path
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 import requests
 from mlflow import MlflowClient
@@ -46,12 +47,13 @@ class Registry:
     """An MLflow server."""
 
     def __init__(self, url: str):
-        self.url = url
+        self.url = url.rstrip("/")
         try:
-            requests.get(f"{url.rstrip('/')}/health", timeout=10).raise_for_status()
+            requests.get(f"{self.url}/health", timeout=10).raise_for_status()
         except requests.RequestException as error:
-            raise RegistryError(f"no MLflow server answers at `{url}`: {error}") from error
-        self._client = MlflowClient(url, url)
+            why = type(error).__name__
+            raise RegistryError(f"no MLflow server answers at `{url}` ({why})") from error
+        self._client = MlflowClient(self.url, self.url)
 
     @contextmanager
     def run(self, name: str, about: str) -> Iterator[Run]:
@@ -60,7 +62,9 @@ class Registry:
             found = self._client.get_experiment_by_name(name)
             experiment = found.experiment_id if found else self._client.create_experiment(name)
             tags = {"mlflow.note.content": about, "mlflow.source.name": "tideflow_training"}
-            run = Run(self._client, self._client.create_run(experiment, tags=tags), name, about)
+            made = self._client.create_run(experiment, tags=tags)
+            page = f"{self.url}/#/experiments/{experiment}/runs/{made.info.run_id}"
+            run = Run(self._client, made, name, about, page)
         try:
             yield run
         except BaseException:
@@ -118,9 +122,11 @@ class Registry:
 class Run:
     """A run that is under way."""
 
-    def __init__(self, client: MlflowClient, run, name: str, about: str):
+    def __init__(self, client: MlflowClient, run, name: str, about: str, page: str):
         self.id = run.info.run_id
         self.name = name
+        # Where a browser shows it.
+        self.page = page
         self._client, self._about = client, about
         self._source = f"{run.info.artifact_uri}/{MODEL}"
         self._version: str | None = None
@@ -136,7 +142,9 @@ class Run:
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
-            made = self._client.create_model_version(self.name, self._source, self.id)
+            made = self._client.create_model_version(
+                self.name, self._source, self.id, await_creation_for=0
+            )
         self._version = str(made.version)
         return self._version
 

@@ -156,12 +156,6 @@ def expect_room(folder: Path | str) -> None:
         raise ModelFolderError(f"not overwritten: no model in `{folder}`: no `{SAVED_MODEL}`")
 
 
-def fields_of(manifest: dict) -> tuple[str, ...]:
-    """The fields behind a manifest's features, in their order."""
-    names = [feature["name"] for feature in manifest["features"]]
-    return tuple(dict.fromkeys(name.rsplit(".", 1)[0] for name in names))
-
-
 class _Served(tf.Module):
     """What is saved: the weights in the model's own order, and one function.
 

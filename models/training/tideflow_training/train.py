@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tideflow_training.gates import read_gates
-from tideflow_training.recipe import Recipe, RecipeError, expect_data
+from tideflow_training.recipe import Recipe, RecipeError
 from tideflow_training.saved_model import expect_room, export
 
 if TYPE_CHECKING:
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
 def train(recipe: Recipe, options: argparse.Namespace) -> None:
     """Trains, exports and evaluates; with a registry, logs all of it and registers a version."""
-    expect_data(recipe, options.data)
     expect_room(options.out)
-    gate = read_gates(options.gates).get(options.name)
+    gate = read_gates(options.gates).get(options.name) if options.gates else None
     if gate is not None:
         gate.expect_known(recipe)
     with _run(recipe, options) as run:
@@ -40,6 +39,7 @@ def train(recipe: Recipe, options: argparse.Namespace) -> None:
         if run:
             run.finish(trained, options.out, evaluation)
             print(f"registered: version {version} of `{options.name}` at {options.registry}")
+            print(f"run: {run.page}")
 
 
 @contextmanager

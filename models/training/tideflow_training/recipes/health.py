@@ -7,10 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tideflow_training import fleet
 from tideflow_training.alarms import CLEAR_BELOW, RAISE_ABOVE
 from tideflow_training.detector import Detector, Settings, calibrate, run, train_member
-from tideflow_training.evaluate import area_under_roc, evaluate_alarms
+from tideflow_training.evaluate import (
+    FILES,
+    area_under_roc,
+    evaluate_alarms,
+    evaluate_files,
+    made_up_fleet,
+)
 from tideflow_training.recipe import Evaluation, EvaluationSet, Recipe, Trained
 from tideflow_training.saved_model import Loaded
 from tideflow_training.windows import STATISTICS, Windows, read_windows
@@ -135,11 +140,12 @@ class Health(Recipe):
     name = "health"
     about = "One denoising autoencoder for a fleet of like devices: how unusual is a window?"
     reads = "healthy windows, JSON lines; without, those of a made-up fleet"
-    evaluation_keys = ("devices", "minutes", "faults", "seed")
+    # A made-up fleet, or one's own.
+    evaluation_keys = (("devices", "minutes", "faults", "seed"), FILES)
 
     def train(self, options: argparse.Namespace) -> Trained:
         if options.data is None:
-            windows, _ = fleet.make_labelled(**MADE_UP)
+            windows, _ = made_up_fleet(**MADE_UP)
         else:
             windows = read_windows(options.data, FIELDS)
         settings = Settings(seed=options.seed, epochs=options.epochs)
@@ -148,7 +154,9 @@ class Health(Recipe):
         return detector.trained(learnt, UNITS, windows.digest, settings)
 
     def evaluate(self, model: Loaded, wanted: EvaluationSet) -> Evaluation:
-        windows, labels = fleet.make_labelled(**wanted.definition)
+        if "windows" in wanted.definition:
+            return evaluate_files(model, wanted)
+        windows, labels = made_up_fleet(**wanted.definition)
         about = "a made-up fleet: {devices} devices, {faults} of them with a fault, {minutes} minutes"
         return evaluate_alarms(model, windows, labels, about.format(**wanted.definition))
 

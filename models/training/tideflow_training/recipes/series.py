@@ -13,17 +13,16 @@ from. The mean of five spreads no more than one; a machine that changes its ways
 from __future__ import annotations
 
 import argparse
-import hashlib
 from dataclasses import replace
 
 import numpy as np
 
 from tideflow_training.alarms import CLEAR_BELOW, RAISE_ABOVE
 from tideflow_training.detector import Detector, Settings, calibrate, run, train_member
-from tideflow_training.evaluate import evaluate_alarms, read_labels
+from tideflow_training.evaluate import FILES, evaluate_files
 from tideflow_training.recipe import Evaluation, EvaluationSet, Recipe, Trained
 from tideflow_training.recipes.health import TooFewWindowsError
-from tideflow_training.saved_model import Loaded, fields_of
+from tideflow_training.saved_model import Loaded
 from tideflow_training.windows import Windows, WindowsFileError, read_windows
 
 WINDOWS_MIN = 20
@@ -89,8 +88,7 @@ class Series(Recipe):
     about = "Five small autoencoders for one recorded machine, averaged: how unusual is a window?"
     reads = "windows of one machine, JSON lines"
     needs_data = True
-    # Two files: windows after those that were learnt from, and the faults in them.
-    evaluation_keys = ("windows", "labels")
+    evaluation_keys = (FILES,)
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
@@ -120,12 +118,7 @@ class Series(Recipe):
         return detector.trained(windows, units, windows.digest, settings)
 
     def evaluate(self, model: Loaded, wanted: EvaluationSet) -> Evaluation:
-        windows = read_windows(wanted.path("windows"), fields_of(model.manifest))
-        labels = read_labels(wanted.path("labels"))
-        files = b"".join(wanted.path(key).read_bytes() for key in ("windows", "labels"))
-        about = f"{len(windows)} recorded windows, {len(labels)} labelled faults"
-        evaluation = evaluate_alarms(model, windows, labels, about)
-        return replace(evaluation, digest=hashlib.sha256(files).hexdigest())
+        return evaluate_files(model, wanted)
 
 
 RECIPE = Series()
