@@ -104,25 +104,36 @@ def test_the_manifest_is_complete(trained):
         "version",
         "features",
         "signature",
+        "inputs",
         "outputs",
+        "batch_rows",
         "scaling",
         "metrics",
-        "alarm",
+        "reference",
         "data_digest",
+        "git_commit",
         "libraries",
         "created",
+        "alarm",
     ]
-    assert manifest["format_version"] == 1
+    assert manifest["format_version"] == 2
     assert (manifest["name"], manifest["version"]) == ("health", "1")
     assert [feature["name"] for feature in manifest["features"]] == feature_names(health.FIELDS)
     units = [feature["unit"] for feature in manifest["features"]]
     assert units == ["degC"] * 4 + ["mm/s"] * 4 + ["A"] * 4
-    assert manifest["signature"] == {
-        "name": "serving_default",
-        "input": "features",
-        "output": "score",
-    }
-    assert manifest["outputs"] == ["score"]
+    assert manifest["signature"] == "serving_default"
+    assert manifest["inputs"] == [
+        {
+            "tensor": "features",
+            "dtype": "float32",
+            "shape": [12],
+            "features": feature_names(health.FIELDS),
+        }
+    ]
+    assert manifest["outputs"] == [
+        {"tensor": "score", "dtype": "float32", "shape": [1], "names": ["score"]}
+    ]
+    assert manifest["batch_rows"] == 256
     assert manifest["scaling"] == "inside the SavedModel"
     assert manifest["alarm"] == {"raise_above": 0.9, "clear_below": 0.6}
     assert manifest["data_digest"] == trained.windows.digest
@@ -144,8 +155,11 @@ def test_two_runs_with_one_seed_give_the_same_weights_byte_for_byte(trained, tmp
     command = [sys.executable, "-m", "tideflow_training", "health", "--out", str(again)]
     command += ["--windows", str(trained.windows_file), "--seed", "1", "--epochs", "20"]
     subprocess.run(command, check=True, cwd=Path(__file__).parents[1])
-    name = "variables/variables.data-00000-of-00001"
-    assert (again / name).read_bytes() == (trained.folder / name).read_bytes()
+    names = ["saved_model.pb", "golden.json"]
+    names += [f"variables/{path.name}" for path in (trained.folder / "variables").iterdir()]
+    assert len(names) == 4
+    for name in names:
+        assert (again / name).read_bytes() == (trained.folder / name).read_bytes(), name
     features = trained.windows.features
     assert np.array_equal(load_score(again)(features), load_score(trained.folder)(features))
     ours, theirs = read_manifest(trained.folder), read_manifest(again)
@@ -174,17 +188,16 @@ def test_a_split_needs_ten_devices(trained):
 
 
 def export_to(folder, trained, version="1"):
-    named = {"name": "health", "version": version, "fields": health.FIELDS, "units": {}}
-    export(trained.detector, folder, **named, data_digest="")
+    export(trained.trained, folder, name="health", version=version)
 
 
 @pytest.mark.parametrize(
     ("files", "message"),
     [
         ({"notes.txt": "mine"}, "no model in"),
-        ({"notes.txt": "mine", "manifest.json": "{}"}, "expected 1, found null"),
+        ({"notes.txt": "mine", "manifest.json": "{}"}, "expected 2 or 1, found null"),
         ({"notes.txt": "mine", "manifest.json": "["}, "no model in"),
-        ({"manifest.json": '{"format_version": 2}', "saved_model.pb": ""}, "expected 1, found 2"),
+        ({"manifest.json": '{"format_version": 3}', "saved_model.pb": ""}, "expected 2 or 1, found 3"),
         ({"manifest.json": '{"format_version": 1}'}, "no `saved_model.pb`"),
     ],
 )

@@ -53,6 +53,17 @@ def roc(negative: np.ndarray, positive: np.ndarray) -> Plot:
     return draw
 
 
+def residuals(truth: np.ndarray, found: np.ndarray, what: str) -> Plot:
+    """How far off each prediction is, by what is true."""
+
+    def draw(axes) -> None:
+        axes.scatter(truth, found - truth, s=4, alpha=0.5)
+        axes.axhline(0.0, linestyle=":", color="grey")
+        axes.set(xlabel=what, ylabel=f"{what} found - {what}")
+
+    return draw
+
+
 def save(plots: dict[str, Plot], folder: Path) -> None:
     """Draws each into `folder` as NAME.png."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

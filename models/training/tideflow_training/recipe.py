@@ -197,4 +197,6 @@ def find_recipe(model: str) -> Recipe:
     found = getattr(module, "RECIPE", None)
     if not isinstance(found, Recipe):
         raise RecipeError(f"`{model}`: expected `RECIPE = ...`, an instance of `Recipe`")
+    if not model.endswith(".py") and found.name != model:
+        raise RecipeError(f'recipes/{model}.py: expected name = "{model}", found "{found.name}"')
     return found
