@@ -42,9 +42,9 @@ ifeq ($(MODEL),health)
 	@echo 'model       `device_health` takes it with --model.path $(or $(OUT),.tideflow/models/health)'
 endif
 
-promote: ## let an alias name a registered version that is good enough: MODEL=name [VERSION=n] [MLFLOW=url]
+promote: ## let an alias name a registered version that is good enough: MODEL=name [VERSION=n] [BACK=yes] [MLFLOW=url]
 	@scripts/setup.sh python
-	$(training) promote '$(MODEL)' $(if $(VERSION),--candidate '$(VERSION)') $(if $(data),--data '$(data)') $(registry)
+	$(training) promote '$(MODEL)' $(if $(VERSION),--candidate '$(VERSION)') $(if $(BACK),--back) $(if $(data),--data '$(data)') $(registry)
 
 mlflow: ## an MLflow server on this machine, for runs and versions of models [PORT=number]
 	@scripts/setup.sh mlflow

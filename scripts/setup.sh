@@ -161,7 +161,7 @@ check_system() {
 # ---- python -------------------------------------------------------------------------------------
 
 part_python() {
-    environment venv requirements.txt '1.7 GB; one minute, more on a slow line' 'import tensorflow'
+    environment venv requirements.txt '2 GB; one minute, more on a slow line' 'import tensorflow'
 }
 
 part_mlflow() {

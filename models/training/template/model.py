@@ -1,5 +1,5 @@
-"""A model of your own: copy this file to `tideflow_training/recipes/NAME.py`, its table in
-`template/gates.toml` to `gates.toml`, and change the five places with a number.
+"""A model of your own: copy this file into `tideflow_training/recipes/`, the table in its
+`gates.toml` into that of the package, and change the name and the five places with a number.
 
 As it is, it learns how fast a made-up bearing wears from its load and its temperature.
 """

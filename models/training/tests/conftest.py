@@ -1,5 +1,6 @@
 """One small fleet and one model of it, for all tests that need a trained one."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,9 @@ from tideflow_training.recipe import Trained
 from tideflow_training.recipes import health
 from tideflow_training.saved_model import export
 from tideflow_training.windows import Windows, read_windows
+
+# No test writes to a registry that somebody works with.
+os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 DEVICES = 150
 MINUTES = 30

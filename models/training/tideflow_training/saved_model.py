@@ -44,6 +44,10 @@ class Loaded:
         size = self.manifest["batch_rows"]
         inputs = {each["tensor"]: each for each in self.manifest["inputs"]}
         rows = {name: np.asarray(rows[name], inputs[name]["dtype"]) for name in inputs}
+        for name, values in rows.items():
+            wanted, found = inputs[name]["shape"], list(values.shape[1:])
+            if found != wanted:
+                raise ModelFolderError(f"rows of `{name}`: expected shape {wanted}, found {found}")
         count = len(next(iter(rows.values())))
         parts = []
         for start in range(0, count, size):
@@ -58,8 +62,10 @@ class Loaded:
 
     def score(self, features: np.ndarray) -> np.ndarray:
         """The first column of the first output, [rows], of a model with one input tensor."""
-        (given,) = self.manifest["inputs"]
-        outputs = self.predict({given["tensor"]: features})
+        inputs = self.manifest["inputs"]
+        if len(inputs) != 1:
+            raise ModelFolderError(f"expected a model with one input tensor, found {len(inputs)}")
+        outputs = self.predict({inputs[0]["tensor"]: features})
         return outputs[self.manifest["outputs"][0]["tensor"]][:, 0]
 
 
