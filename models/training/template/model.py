@@ -12,6 +12,7 @@ import numpy as np
 
 from tideflow_training import plots
 from tideflow_training.deterministic import make_deterministic
+from tideflow_training.fitting import fit
 from tideflow_training.recipe import (
     Evaluation,
     EvaluationSet,
@@ -64,7 +65,7 @@ class Model(Recipe):
         )
         model.compile(keras.optimizers.Adam(1e-2), "mse")
         epochs = options.epochs or 30
-        losses = model.fit(features, truth, 64, epochs, verbose=0).history["loss"]
+        losses = fit(model, features, truth, epochs=epochs, batch=64, seed=options.seed)["loss"]
         return Trained(
             model=model,
             inputs=(InputTensor("features", FEATURES),),

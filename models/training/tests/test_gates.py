@@ -51,7 +51,11 @@ def test_a_figure_that_is_better_when_lower():
         ('"higher"', '"more"', '`better`: expected "higher" or "lower", found "more"'),
         ("0.01", "-0.01", "`at_most_worse`: expected 0 or more, found -0.01"),
         ("better", "bettr", "[x.figures.auc]: `better` is missing"),
-        ("limit = 0.9", "limit = 0.9\nfloor = 1", "unknown key `floor`; expected `better`, `limit`"),
+        (
+            "limit = 0.9",
+            "limit = 0.9\nfloor = 1",
+            "unknown key `floor`; expected `better`, `limit`",
+        ),
         ("figures.auc", "figures.auc.y", "[x.figures.auc]: `better` is missing"),
         ("evaluation = { rows = 5, seed = 1 }", "", "[x]: `evaluation` is missing"),
         ("[x]", "[x", "cannot be read"),

@@ -151,15 +151,22 @@ def test_the_manifest_is_complete(trained):
 
 
 def test_two_runs_with_one_seed_give_the_same_weights_byte_for_byte(trained, tmp_path):
-    again = tmp_path / "again"
-    command = [sys.executable, "-m", "tideflow_training", "health", "--out", str(again)]
+    command = [sys.executable, "-m", "tideflow_training", "health"]
     command += ["--windows", str(trained.windows_file), "--seed", "1", "--epochs", "20"]
-    subprocess.run(command, check=True, cwd=Path(__file__).parents[1])
-    names = ["saved_model.pb", "golden.json"]
-    names += [f"variables/{path.name}" for path in (trained.folder / "variables").iterdir()]
-    assert len(names) == 4
-    for name in names:
+    again, other = tmp_path / "again", tmp_path / "other"
+    runs = [
+        subprocess.Popen([*command, "--out", str(out)], cwd=Path(__file__).parents[1])
+        for out in (again, other)
+    ]
+    assert [run.wait() for run in runs] == [0, 0]
+    names = [f"variables/{path.name}" for path in (trained.folder / "variables").iterdir()]
+    assert len(names) == 2
+    for name in [*names, "golden.json"]:
         assert (again / name).read_bytes() == (trained.folder / name).read_bytes(), name
+    # Keras numbers layers without a name by what a process made before: only in fresh ones are the
+    # graphs the same too.
+    for name in [*names, "golden.json", "saved_model.pb"]:
+        assert (again / name).read_bytes() == (other / name).read_bytes(), name
     features = trained.windows.features
     assert np.array_equal(load_score(again)(features), load_score(trained.folder)(features))
     ours, theirs = read_manifest(trained.folder), read_manifest(again)
@@ -197,7 +204,10 @@ def export_to(folder, trained, version="1"):
         ({"notes.txt": "mine"}, "no model in"),
         ({"notes.txt": "mine", "manifest.json": "{}"}, "expected 2 or 1, found null"),
         ({"notes.txt": "mine", "manifest.json": "["}, "no model in"),
-        ({"manifest.json": '{"format_version": 3}', "saved_model.pb": ""}, "expected 2 or 1, found 3"),
+        (
+            {"manifest.json": '{"format_version": 3}', "saved_model.pb": ""},
+            "expected 2 or 1, found 3",
+        ),
         ({"manifest.json": '{"format_version": 1}'}, "no `saved_model.pb`"),
     ],
 )

@@ -81,7 +81,9 @@ def test_a_model_may_have_several_tensors_of_any_shape(tmp_path):
     expected = trained.model({"series": rows["series"].astype("float32"), "kind": rows["kind"]})
     for name, values in expected.items():
         assert np.allclose(found[name], values, atol=1e-5)
-    with pytest.raises(ModelFolderError, match=r"rows of `kind`: expected shape \[1\], found \[2\]"):
+    with pytest.raises(
+        ModelFolderError, match=r"rows of `kind`: expected shape \[1\], found \[2\]"
+    ):
         load(tmp_path / "model").predict({**rows, "kind": np.zeros((300, 2))})
     with pytest.raises(ModelFolderError, match="one input tensor, found 2"):
         load(tmp_path / "model").score(rows["series"])
@@ -96,7 +98,6 @@ def test_golden_rows_give_the_same_bits_in_one_padded_call(trained, tmp_path, ma
     golden = json.loads((folder / "golden.json").read_text())
     manifest = read_manifest(folder)
     assert golden["rows"] >= TYPICAL == 32
-    serve = tf.saved_model.load(str(folder)).signatures[manifest["signature"]]
     given = {}
     for tensor in manifest["inputs"]:
         rows = np.array(golden["inputs"][tensor["tensor"]], tensor["dtype"])
@@ -113,7 +114,9 @@ def test_golden_rows_give_the_same_bits_in_one_padded_call(trained, tmp_path, ma
 
 
 def test_golden_rows_are_of_the_training_and_beyond_it(trained):
-    golden = np.array(json.loads((trained.folder / "golden.json").read_text())["inputs"]["features"])
+    golden = np.array(
+        json.loads((trained.folder / "golden.json").read_text())["inputs"]["features"]
+    )
     seen = trained.trained.rows["features"].astype(np.float32)
     assert all((seen == row).all(axis=1).any() for row in golden[:TYPICAL])
     assert len(np.unique(golden[:TYPICAL], axis=0)) == TYPICAL

@@ -5,12 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tideflow_training.cli import GATES, main
 from tideflow_training.gates import read_gates
 from tideflow_training.manifest import read_manifest
 from tideflow_training.mock import random_rows
 from tideflow_training.recipe import find_recipe
 from tideflow_training.saved_model import export
-from tideflow_training.cli import GATES, main
 
 MODELS = ("mock_iot_model", "complex_iot_model")
 

@@ -240,7 +240,9 @@ def test_commands_for_programs_register_nothing_unasked(server, trained, tmp_pat
         (["train", "none.py"], "no recipe `none.py`: there is no such file"),
     ],
 )
-def test_what_cannot_be_ends_with_2_and_says_why(server, mine, monkeypatch, capsys, command, message):
+def test_what_cannot_be_ends_with_2_and_says_why(
+    server, mine, monkeypatch, capsys, command, message
+):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
     assert main(command) == 2
     error = capsys.readouterr().err.strip()

@@ -48,7 +48,9 @@ def _refuse(error: Exception) -> int:
     return 2
 
 
-def _parser(arguments: Sequence[str], registry: str | None, gates: Path | None) -> argparse.ArgumentParser:
+def _parser(
+    arguments: Sequence[str], registry: str | None, gates: Path | None
+) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tideflow_training",
         description="Trains models, exports them as SavedModels, registers and promotes them.",

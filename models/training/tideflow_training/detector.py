@@ -70,7 +70,7 @@ class Detector:
             outputs=(OutputTensor("score", ("score",)),),
             rows={"features": windows.features},
             data_digest=data_digest,
-            parameters=asdict(settings),
+            parameters={name: x for name, x in asdict(settings).items() if x is not None},
             metrics=self.metrics,
             curves=self.curves,
             alarm=(RAISE_ABOVE, CLEAR_BELOW),
@@ -143,8 +143,13 @@ def _build(columns: int, settings: Settings) -> keras.Model:
     return keras.Model(inputs, {"code": code, "reconstruction": reconstruction}, name="autoencoder")
 
 
-def _fit(autoencoder, columns, validation, prepare, settings):
-    """Trains in place; metrics and curves. A loop of our own: `fit` brings tf.data, which is slower and talks."""
+def _fit(
+    autoencoder, columns, validation, prepare, settings
+) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Trains in place: metrics and curves.
+
+    A loop of our own: `fit` brings tf.data, which is slower and talks.
+    """
     batches = -(-len(columns) // BATCH)
     epochs = settings.epochs or -(-settings.steps // batches)
     decay = keras.optimizers.schedules.CosineDecay(settings.learning_rate, epochs * batches)

@@ -1,4 +1,4 @@
-"""Training that gives the same weights again: one thread, seeds, no shortcuts that depend on luck."""
+"""Training that gives the same weights again: one thread, and seeds for all that is random."""
 
 from __future__ import annotations
 

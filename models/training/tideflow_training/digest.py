@@ -16,8 +16,7 @@ def folder_digest(folder: Path | str) -> str:
     """
     folder = Path(folder)
     files = sorted(
-        (str(path.relative_to(folder).as_posix()).encode(), path)
-        for path in _files(folder)
+        (str(path.relative_to(folder).as_posix()).encode(), path) for path in _files(folder)
     )
     digest = hashlib.sha256()
     for name, path in files:

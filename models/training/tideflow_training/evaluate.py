@@ -120,9 +120,7 @@ def judge(
     return Verdict(waited, alarms, false_alarms, rate, auc, faulty)
 
 
-def evaluate_alarms(
-    model: Loaded, windows: Windows, labels: list[Label], about: str
-) -> Evaluation:
+def evaluate_alarms(model: Loaded, windows: Windows, labels: list[Label], about: str) -> Evaluation:
     """What a model's scores and alarms are worth on windows with labelled faults."""
     score = model.score(windows.features)
     verdict = judge(windows, score, labels)
@@ -150,8 +148,8 @@ def made_up_fleet(
     return parse_windows(lines, "a made-up fleet"), labels
 
 
-# An evaluation set of two files, beside the gates file: windows that nothing was learnt from, and the
-# faults in them.
+# An evaluation set of two files, named by the gates file: windows that nothing was learnt from, and
+# the faults in them.
 FILES = ("windows", "labels")
 
 

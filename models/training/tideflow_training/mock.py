@@ -1,8 +1,8 @@
 """The mock models: dense networks on uniform random features with random labels.
 
-There is nothing to learn: an accuracy near 0.5 on rows that were not trained on is the right answer,
-and any other would be an error. They show that a network of their shape is trained, exported,
-registered and served.
+There is nothing to learn: an accuracy near 0.5 on rows that were not trained on is the right
+answer, and any other would be an error. They show that a network of their shape is trained,
+exported, registered and served.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from tideflow_training import plots
 from tideflow_training.deterministic import make_deterministic
 from tideflow_training.evaluate import area_under_roc
+from tideflow_training.fitting import fit
 from tideflow_training.recipe import (
     Evaluation,
     EvaluationSet,
@@ -47,7 +48,9 @@ class MockModel(Recipe):
         self, name: str, width: int, layers: tuple[tuple[int, float], ...], epochs: int, batch: int
     ):
         """`layers` are pairs of units and the share that is dropped after them."""
-        hidden = "-".join(f"{units}-dropout {drop}" if drop else f"{units}" for units, drop in layers)
+        hidden = "-".join(
+            f"{units}-dropout {drop}" if drop else f"{units}" for units, drop in layers
+        )
         self.name = name
         self.about = (
             f"A network {width}-{hidden}-1 on random features with random labels: there is nothing "
@@ -61,7 +64,7 @@ class MockModel(Recipe):
         model = self._build()
         model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
         epochs = options.epochs or self.epochs
-        history = _fit(model, features, labels, epochs, self.batch, options.seed)
+        curves = fit(model, features, labels, epochs=epochs, batch=self.batch, seed=options.seed)
         names = (Feature(f"f{index}", "1") for index in range(self.width))
         return Trained(
             model=model,
@@ -70,8 +73,8 @@ class MockModel(Recipe):
             rows={"features": features},
             data_digest=hashlib.sha256(features.tobytes() + labels.tobytes()).hexdigest(),
             parameters={"seed": options.seed, "epochs": epochs, "batch": self.batch, "rows": ROWS},
-            metrics={f"train_{name}": values[-1] for name, values in history.items()},
-            curves={"train_loss": history["loss"]},
+            metrics={f"train_{name}": values[-1] for name, values in curves.items()},
+            curves={"train_loss": curves["loss"]},
             scaling="none: features are uniform in 0 to 1",
         )
 
@@ -103,20 +106,3 @@ class MockModel(Recipe):
                 model.add(keras.layers.Dropout(drop, name=f"dropout_{index}"))
         model.add(keras.layers.Dense(1, "sigmoid", name="score"))
         return model
-
-
-def _fit(model: keras.Model, features, labels, epochs: int, batch: int, seed: int):
-    """Loss and accuracy of each epoch. A loop of our own: `fit` brings tf.data, which talks."""
-    random = np.random.default_rng(seed)
-    history = {"loss": [], "accuracy": []}
-    for _ in range(epochs):
-        order = random.permutation(len(features))
-        batches = [order[start : start + batch] for start in range(0, len(order), batch)]
-        found = [
-            model.train_on_batch(features[rows], labels[rows], return_dict=True)
-            for rows in batches
-        ]
-        sizes = [len(rows) for rows in batches]
-        for name, values in history.items():
-            values.append(float(np.average([each[name] for each in found], weights=sizes)))
-    return history

@@ -1,4 +1,4 @@
-"""Plots of a run: each is a function that draws on a matplotlib Axes, called only when it is kept."""
+"""Plots of a run: functions that draw on a matplotlib Axes, called only where they are kept."""
 
 from __future__ import annotations
 

@@ -64,9 +64,7 @@ def _figures(
     return {figure.name: evaluation.metrics[figure.name] for figure in gate.figures}
 
 
-def _table(
-    gate: Gate, alias: str, candidate: str, champion: str | None, values: dict
-) -> list[str]:
+def _table(gate: Gate, alias: str, candidate: str, champion: str | None, values: dict) -> list[str]:
     """Prints a line for each figure; what is not reached."""
     against = f"{alias} {champion}" if champion else f"no {alias}"
     print(f"{gate.name}: version {candidate} against {against}")
@@ -104,6 +102,4 @@ def _back(registry: Registry, name: str, alias: str) -> int:
 
 
 def _tag(registry: Registry, name: str, alias: str, version: str, tags: dict[str, str]) -> None:
-    registry.tag(
-        name, version, {f"tideflow.{alias}.{key}": value for key, value in tags.items()}
-    )
+    registry.tag(name, version, {f"tideflow.{alias}.{key}": value for key, value in tags.items()})

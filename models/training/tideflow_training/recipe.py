@@ -1,8 +1,8 @@
 """What a model of this package is: a `Recipe`, one file in `recipes/` or anywhere else.
 
 A recipe trains a Keras model and judges an exported one on a set of rows that stays the same.
-Everything else is done for it: the SavedModel, the manifest, golden rows, plots, the MLflow run, the
-registered version and the gate before it is promoted.
+Everything else is done for it: the SavedModel, the manifest, golden rows, plots, the MLflow run,
+the registered version and the gate before it is promoted.
 """
 
 from __future__ import annotations
@@ -177,7 +177,9 @@ class Recipe:
 
 def recipe_names() -> list[str]:
     """The models of this package."""
-    return [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / "recipes")])]
+    return [
+        module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / "recipes")])
+    ]
 
 
 def find_recipe(model: str) -> Recipe:

@@ -82,7 +82,9 @@ class Registry:
         with _answered(f"versions of `{name}`"):
             found = self._client.search_model_versions(f"name='{name}'")
         if not found:
-            raise RegistryError(f"no version of `{name}` at `{self.url}`: train one with --registry")
+            raise RegistryError(
+                f"no version of `{name}` at `{self.url}`: train one with --registry"
+            )
         return str(max(int(each.version) for each in found))
 
     def alias(self, name: str, alias: str) -> str | None:

@@ -157,7 +157,9 @@ class Health(Recipe):
         if "windows" in wanted.definition:
             return evaluate_files(model, wanted)
         windows, labels = made_up_fleet(**wanted.definition)
-        about = "a made-up fleet: {devices} devices, {faults} of them with a fault, {minutes} minutes"
+        about = (
+            "a made-up fleet: {devices} devices, {faults} of them with a fault, {minutes} minutes"
+        )
         return evaluate_alarms(model, windows, labels, about.format(**wanted.definition))
 
 

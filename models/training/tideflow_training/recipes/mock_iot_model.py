@@ -2,6 +2,4 @@
 
 from tideflow_training.mock import MockModel
 
-RECIPE = MockModel(
-    "mock_iot_model", width=10, layers=((64, 0.0), (64, 0.0)), epochs=10, batch=32
-)
+RECIPE = MockModel("mock_iot_model", width=10, layers=((64, 0.0), (64, 0.0)), epochs=10, batch=32)
