@@ -174,12 +174,21 @@ def test_fault_a_version_whose_files_have_changed_is_refused(server, mine, capsy
     golden.write_text("{}")
     assert mine.promote("--candidate", number) == 2
     assert f"version {number} of `belt_wear`: expected digest" in capsys.readouterr().err
+    # One whose training was killed before the end, and which nobody asks for by default.
+    server.client.delete_model_version_tag(NAME, str(number), "tideflow.digest")
+    assert mine.promote("--candidate", number) == 2
+    assert (
+        f"version {number} of `belt_wear` has no tag `tideflow.digest`" in capsys.readouterr().err
+    )
+    assert registry.Registry(server.url).newest(NAME) == "3"
 
 
 def test_fault_a_training_that_fails_leaves_a_failed_run_and_no_version(server, mine, capsys):
     text = (mine.folder / "model.py").read_text(encoding="utf-8")
     name = "failing"
-    broken = text.replace(NAME, name).replace('"features": features}', '"features": features / 0}')
+    broken = text.replace(NAME, name).replace(
+        '"features": features}', '"features": features * np.inf}'
+    )
     path = mine.folder / "failing.py"
     path.write_text(broken, encoding="utf-8")
     gates = (mine.folder / "gates.toml").read_text(encoding="utf-8").replace(NAME, name)

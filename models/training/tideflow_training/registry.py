@@ -70,7 +70,8 @@ class Registry:
         except BaseException:
             run.discard()
             raise
-        self._client.set_terminated(run.id)
+        with _answered(f"ending the run `{run.id}`"):
+            self._client.set_terminated(run.id)
 
     def version(self, name: str, version: str) -> dict[str, str]:
         """The tags of a version."""
