@@ -79,14 +79,15 @@ class Registry:
             return dict(self._client.get_model_version(name, version).tags)
 
     def newest(self, name: str) -> str:
-        """The number of the newest version."""
+        """The number of the newest version that is finished."""
         with _answered(f"versions of `{name}`"):
             found = self._client.search_model_versions(f"name='{name}'")
-        if not found:
+        finished = [int(each.version) for each in found if DIGEST in each.tags]
+        if not finished:
             raise RegistryError(
                 f"no version of `{name}` at `{self.url}`: train one with --registry"
             )
-        return str(max(int(each.version) for each in found))
+        return str(max(finished))
 
     def alias(self, name: str, alias: str) -> str | None:
         """The version that the alias names."""
