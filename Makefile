@@ -5,7 +5,9 @@ SHELL := bash
 
 export TIDEFLOW_CACHE ?= $(HOME)/.cache/tideflow
 MODEL ?= health
-OUT ?= .tideflow/models/$(MODEL)
+# WINDOWS is what DATA is for the models that read windows.
+data = $(or $(DATA),$(WINDOWS))
+registry = $(if $(MLFLOW),--registry '$(MLFLOW)')
 training := PYTHONPATH=models/training .tideflow/venv/bin/python -m tideflow_training
 
 help:
@@ -33,18 +35,22 @@ crash: ## kill a job again and again, and compare what it publishes [KILLS=200]
 	@scripts/setup.sh system python native
 	@scripts/crash.sh $(or $(KILLS),200)
 
-train: ## train a model: MODEL=health|series [WINDOWS=file] [OUT=dir]
+train: ## train a model: MODEL=name [DATA=path] [OUT=dir] [MLFLOW=url, also registers a version]
 	@scripts/setup.sh system python native
-ifndef WINDOWS
-ifneq ($(MODEL),health)
-	@echo 'make train MODEL=$(MODEL) needs WINDOWS=file: windows, one JSON object a line' >&2; exit 2
-endif
-	$(training) generate --out .tideflow/windows.jsonl
-endif
-	$(training) $(MODEL) --windows '$(or $(WINDOWS),.tideflow/windows.jsonl)' --out '$(OUT)'
+	$(training) train '$(MODEL)' $(if $(OUT),--out '$(OUT)') $(if $(data),--data '$(data)') $(registry)
 ifeq ($(MODEL),health)
-	@echo 'model       `device_health` takes it with --model.reference $(OUT)'
+	@echo 'model       `device_health` takes it with --model.reference $(or $(OUT),.tideflow/models/health)'
 endif
+
+promote: ## let an alias name a registered version that is good enough: MODEL=name [VERSION=n] [BACK=yes] [MLFLOW=url]
+	@scripts/setup.sh python
+	$(training) promote '$(MODEL)' $(if $(VERSION),--candidate '$(VERSION)') $(if $(BACK),--back) $(if $(data),--data '$(data)') $(registry)
+
+mlflow: ## an MLflow server on this machine, for runs and versions of models [PORT=number]
+	@scripts/setup.sh mlflow
+	@scripts/mlflow.sh status 2> /dev/null || scripts/mlflow.sh start $(if $(PORT),--port $(PORT))
+	@echo 'It is also its pages, for a browser. `export` the line above, or give MLFLOW=url to make.'
+	@echo 'It runs until: scripts/mlflow.sh stop'
 
 bench: ## measure, and write a report to benches/reports [PEERS=dir]
 	@scripts/setup.sh system
@@ -64,8 +70,8 @@ docs: ## build the documentation of all crates
 	@scripts/setup.sh system
 	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --workspace --all-features
 
-clean: ## remove what was built here; downloads, and what jobs have kept in .tideflow/state, stay
+clean: ## remove what was built here; downloads, .tideflow/state of jobs and .tideflow/mlflow stay
 	cargo clean
-	[ ! -d .tideflow ] || find .tideflow -mindepth 1 -maxdepth 1 ! -name state -exec rm -rf {} +
+	[ ! -d .tideflow ] || find .tideflow -mindepth 1 -maxdepth 1 ! -name state ! -name mlflow -exec rm -rf {} +
 
-.PHONY: help setup build demo demo-real test crash train bench bench-build fmt lint docs clean
+.PHONY: help setup build demo demo-real test crash train promote mlflow bench bench-build fmt lint docs clean

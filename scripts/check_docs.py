@@ -17,7 +17,7 @@ DOCUMENTS = [
 
 def schemas():
     """Every schema has an example, and every example is valid."""
-    for path in sorted((ROOT / "dataflows/schemas").glob("*.json")):
+    for path in sorted([*ROOT.glob("dataflows/schemas/*.json"), *ROOT.glob("models/schemas/*.json")]):
         schema = json.loads(path.read_text())
         validator = jsonschema.Draft202012Validator(schema)
         if not schema.get("examples"):

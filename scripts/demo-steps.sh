@@ -18,7 +18,8 @@ trained() {
     shift 3
     local digest folder
     digest=$({
-        cat models/training/requirements.txt models/training/tideflow_training/*.py "$windows"
+        cat models/training/requirements.txt models/training/gates.toml \
+            models/training/tideflow_training/{,recipes/}*.py "$windows"
         echo "$kind $name $*"
     } | sha256sum | cut -c 1-12)
     folder=.tideflow/models/$name-$digest

@@ -33,7 +33,7 @@ scripts() {
 }
 
 schemas() {
-    .tideflow/venv/bin/check-jsonschema --check-metaschema dataflows/schemas/*.json
+    .tideflow/venv/bin/check-jsonschema --check-metaschema dataflows/schemas/*.json models/schemas/*.json
     .tideflow/venv/bin/python scripts/check_docs.py
 }
 

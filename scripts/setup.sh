@@ -7,15 +7,16 @@
 #            scripts/kafka.sh makes a Kafka, rustfmt and clippy
 #   python   a Python environment with TensorFlow, from models/training/requirements.txt, shared by
 #            all checkouts in ${TIDEFLOW_CACHE:-~/.cache/tideflow} and linked as .tideflow/venv
+#   mlflow   an environment with the MLflow server that scripts/mlflow.sh starts, from
+#            models/training/requirements-mlflow.txt, linked as .tideflow/venv-mlflow
 #   native   .tideflow/native/lib: TensorFlow's native library, from that environment, where programs
 #            in this checkout look for it when they load a model
 #
-# Without a part: all four. What is there already is left alone and not mentioned.
+# Without a part: all five. What is there already is left alone and not mentioned.
 # PYTHON names the interpreter (default: python3), 3.10 to 3.13.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-requirements=$root/models/training/requirements.txt
 . "$root/scripts/cache.sh"
 cache=$TIDEFLOW_CACHE
 python=${PYTHON:-python3}
@@ -160,36 +161,49 @@ check_system() {
 # ---- python -------------------------------------------------------------------------------------
 
 part_python() {
+    environment venv requirements.txt '2 GB; one minute, more on a slow line' 'import tensorflow'
+}
+
+part_mlflow() {
+    environment venv-mlflow requirements-mlflow.txt '850 MB; one minute, more on a slow line' \
+        'import mlflow.server'
+}
+
+# environment NAME REQUIREMENTS COST PROOF: an environment from that file of models/training, in the
+# cache, linked as .tideflow/NAME. The Python line PROOF must run in it.
+environment() {
     ask_python
     [ -n "$python_version" ] || fail "$python does not start; run: scripts/setup.sh system"
-    local key venv
+    local name=$1 requirements=$root/models/training/$2 key venv
     key=$({ grep -v '^#' "$requirements"; echo "$python_build"; } | sha256sum | cut -c 1-12)
-    venv=$cache/venv-$key
+    venv=$cache/$name-$key
     if [ ! -f "$venv/.done" ] || [ ! -x "$venv/bin/python" ]; then
         check_python || exit 1
         mkdir -p "$cache"
         (
             # Two checkouts may set up at once: the second waits and finds it done.
             flock 9
-            if [ ! -f "$venv/.done" ] || [ ! -x "$venv/bin/python" ]; then build_venv "$venv"; fi
+            if [ ! -f "$venv/.done" ] || [ ! -x "$venv/bin/python" ]; then
+                build_venv "$venv" "$requirements" "$3" "$4"
+            fi
         ) 9>"$venv.lock"
     fi
     mkdir -p "$root/.tideflow"
-    link "$venv" "$root/.tideflow/venv"
+    link "$venv" "$root/.tideflow/$name"
 }
 
 # Scripts inside an environment hold its path, so it is built in place; `.done` says it is whole.
 build_venv() {
-    local venv=$1
-    say "making the Python environment in $venv (1.7 GB; one minute, more on a slow line)"
+    local venv=$1 requirements=$2 cost=$3 proof=$4
+    say "making the Python environment in $venv ($cost)"
     rm -rf "$venv"
     "$python" -m venv "$venv"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements" ||
         fail "pip could not install $requirements (see above)"
-    # It greets at length on stderr even when all is well.
+    # TensorFlow greets at length on stderr even when all is well.
     local greeting
-    greeting=$("$venv/bin/python" -c 'import tensorflow' 2>&1) ||
-        fail "TensorFlow was installed in $venv but does not start: $greeting"
+    greeting=$("$venv/bin/python" -c "$proof" 2>&1) ||
+        fail "\`$proof\` fails in $venv, which was just made: $greeting"
     touch "$venv/.done"
 }
 
@@ -223,12 +237,13 @@ parts=()
 for argument in "$@"; do
     case $argument in
         --install) install=yes ;;
-        system | tests | python | native) parts+=("$argument") ;;
+        system | tests | python | mlflow | native) parts+=("$argument") ;;
         -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; exit 0 ;;
-        *) fail "unknown part \`$argument\`; there are: system, tests, python, native (and --install)" ;;
+        *) fail "unknown part \`$argument\`; there are: system, tests, python, mlflow, native (and --install)" ;;
     esac
 done
-[ ${#parts[@]} -gt 0 ] || parts=(system tests python native)
+[ ${#parts[@]} -gt 0 ] || parts=(system tests python mlflow native)
 if asked_for system || asked_for tests; then check_system; fi
 if asked_for python; then part_python; fi
+if asked_for mlflow; then part_mlflow; fi
 if asked_for native; then part_native; fi

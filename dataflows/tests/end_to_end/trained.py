@@ -10,7 +10,8 @@ import sys
 
 import numpy as np
 
-from tideflow_training.saved_model import fields_of, load_score, read_manifest
+from tideflow_training.manifest import fields_of, read_manifest
+from tideflow_training.saved_model import load_score
 from tideflow_training.windows import feature_names, read_windows
 
 

@@ -1,15 +1,21 @@
 """One small fleet and one model of it, for all tests that need a trained one."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tideflow_training import fleet, health
+from tideflow_training import fleet
 from tideflow_training.detector import Detector, Settings
 from tideflow_training.evaluate import Label, read_labels
+from tideflow_training.recipe import Trained
+from tideflow_training.recipes import health
 from tideflow_training.saved_model import export
 from tideflow_training.windows import Windows, read_windows
+
+# No test writes to a registry that somebody works with.
+os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 DEVICES = 150
 MINUTES = 30
@@ -20,6 +26,7 @@ class Health(NamedTuple):
     """A trained model, where it came from and where it went."""
 
     detector: Detector
+    trained: Trained
     windows: Windows
     windows_file: Path
     folder: Path
@@ -45,16 +52,10 @@ def trained(tmp_path_factory) -> Health:
     path = write_lines(folder / "windows.jsonl", fleet.make_windows(DEVICES, MINUTES, seed=1))
     windows = read_windows(path, health.FIELDS)
     detector = health.train_health(windows, SETTINGS)
-    export(
-        detector,
-        folder / "model",
-        name="health",
-        version="1",
-        fields=windows.fields,
-        units=health.UNITS,
-        data_digest=windows.digest,
-    )
-    return Health(detector, windows, path, folder / "model")
+    learnt = health.split_by_device(windows, SETTINGS.seed).train
+    trained = detector.trained(learnt, health.UNITS, windows.digest, SETTINGS)
+    export(trained, folder / "model", name="health", version="1")
+    return Health(detector, trained, windows, path, folder / "model")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,8 @@ import json
 import pytest
 
 from tideflow_training.cli import main
-from tideflow_training.saved_model import read_manifest
+from tideflow_training.manifest import read_manifest
+from tideflow_training.recipes import health
 
 
 def test_generate_gives_the_same_windows_for_the_same_seed(tmp_path):
@@ -75,7 +76,7 @@ def test_the_digest_is_of_the_windows_that_were_used(tmp_path, capsys):
     until = str(json.loads(lines[24])["window_end"])
     command = ["series", "--windows", str(windows), "--out", str(model), "--epochs", "1"]
     assert main([*command, "--until", until]) == 0
-    assert "series: 25 windows" in capsys.readouterr().out
+    assert "series: 25 rows" in capsys.readouterr().out
     assert read_manifest(model)["data_digest"] == hashlib.sha256(used.read_bytes()).hexdigest()
 
 
@@ -114,6 +115,20 @@ def test_the_largest_seed_trains(tmp_path):
     main(["generate", "--out", str(windows), "--devices", "1", "--minutes", "20", *seed])
     command = ["series", "--windows", str(windows), "--out", str(tmp_path / "m"), "--epochs", "1"]
     assert main([*command, *seed, "--until", str(10**30)]) == 0
+
+
+def test_health_without_windows_learns_from_a_made_up_fleet(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(health, "MADE_UP", {"devices": 20, "minutes": 5, "seed": 1})
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "health", "--epochs", "1", "--name", "small"]) == 0
+    said = capsys.readouterr().out
+    assert "small: 60 rows" in said and "evaluation" not in said
+    windows = tmp_path / "w.jsonl"
+    main(["generate", "--out", str(windows), "--devices", "20", "--minutes", "5"])
+    digest = hashlib.sha256(windows.read_bytes()).hexdigest()
+    assert read_manifest(tmp_path / ".tideflow/models/small")["data_digest"] == digest
+    assert main(["train", "health", "--epochs", "1"]) == 0
+    assert "evaluation: a made-up fleet: 200 devices" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from conftest import write_lines
 
-from tideflow_training import series
 from tideflow_training.detector import Settings
+from tideflow_training.recipes import series
 from tideflow_training.windows import read_windows
 
 HOUR_MS = 3_600_000

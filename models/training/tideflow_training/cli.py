@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tideflow_training.alarms import WINDOWS_MIN
+from tideflow_training.recipe import Recipe, RecipeError, find_recipe, recipe_names
 from tideflow_training.windows import WindowsFileError, read_windows
 
 # What numpy and Keras take.
 SEED_MAX = 2**32 - 1
 # As many names as six digits make.
 DEVICES_MAX = 1_000_000
+# Models that programs train: no `train` before the name, and unless asked for neither a registered
+# version nor an evaluation.
+SHORT = ("health", "series")
+GATES = Path(__file__).parents[1] / "gates.toml"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; 0, or 2 with one line on stderr where the input is at fault."""
-    options = _parser().parse_args(arguments)
+    """Runs one command; 0, 1 where a promotion is refused, or 2 with one line on stderr where the
+    input is at fault."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    registry, gates = os.environ.get("MLFLOW_TRACKING_URI") or None, GATES
+    if arguments[:1] and arguments[0] in SHORT:
+        arguments.insert(0, "train")
+        registry = gates = None
     try:
-        options.run(options)
+        options = _parser(arguments, registry, gates).parse_args(arguments)
+        return options.run(options) or 0
     except (WindowsFileError, OSError) as error:
         return _refuse(error)
     except ValueError as error:
@@ -30,7 +41,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if type(error).__module__.startswith("tideflow_training"):
             return _refuse(error)
         raise
-    return 0
 
 
 def _refuse(error: Exception) -> int:
@@ -38,33 +48,35 @@ def _refuse(error: Exception) -> int:
     return 2
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(
+    arguments: Sequence[str], registry: str | None, gates: Path | None
+) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tideflow_training",
-        description="Trains anomaly models on window statistics and exports SavedModels.",
+        description="Trains models, exports them as SavedModels, registers and promotes them.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    health = commands.add_parser("health", help="one model for a fleet of like devices")
-    _training_options(health, "health")
-    health.set_defaults(run=_health)
+    train = commands.add_parser("train", help="train, evaluate and export a model, and register it")
+    models = ", ".join(f"`{name}`" for name in recipe_names())
+    train.usage = "%(prog)s MODEL [OPTION ...]; `train MODEL --help` explains the options"
+    train.add_argument("model", metavar="MODEL", help=f"{models}, or a file that ends in `.py`")
+    if arguments[:1] == ["train"] and len(arguments) > 1 and not arguments[1].startswith("-"):
+        train.usage = None
+        _training_options(train, find_recipe(arguments[1]))
+        _registry_options(train, registry, gates)
 
-    series = commands.add_parser("series", help="one model for one recorded machine")
-    _training_options(series, "series")
-    series.add_argument(
-        "--until",
-        type=int,
-        metavar="MS",
-        help="train only on windows that end at or before this time, ms since the epoch",
+    promote = commands.add_parser("promote", help="let an alias name a version that is good enough")
+    promote.add_argument("name", metavar="NAME", help="the registered model")
+    which = promote.add_mutually_exclusive_group()
+    which.add_argument("--candidate", metavar="VERSION", help="default: the newest version")
+    which.add_argument(
+        "--back", action="store_true", help="back to the version that the current one has replaced"
     )
-    series.add_argument(
-        "--unit",
-        action="append",
-        default=[],
-        metavar="FIELD=UNIT",
-        help="a field's unit for the manifest; may be given for each field",
-    )
-    series.set_defaults(run=_series)
+    promote.add_argument("--alias", default="champion", help="default `champion`")
+    promote.add_argument("--data", type=Path, metavar="PATH", help="as for `train`")
+    _registry_options(promote, registry, gates)
+    promote.set_defaults(run=_promote)
 
     evaluate = commands.add_parser("evaluate", help="score windows, count alarms and faults found")
     evaluate.add_argument("--model", type=Path, required=True, metavar="DIR")
@@ -94,21 +106,49 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _training_options(command: argparse.ArgumentParser, name: str) -> None:
+def _training_options(command: argparse.ArgumentParser, recipe: Recipe) -> None:
+    command.description = recipe.about
+    if recipe.reads is not None:
+        command.add_argument(
+            "--data",
+            "--windows",
+            type=Path,
+            required=recipe.needs_data,
+            metavar="PATH",
+            help=recipe.reads,
+        )
+    out = Path(".tideflow/models")
     command.add_argument(
-        "--windows", type=Path, required=True, metavar="FILE", help="healthy windows, JSON lines"
-    )
-    command.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="folder for the model"
+        "--out", type=Path, metavar="DIR", help=f"folder for the model, default {out}/NAME"
     )
     command.add_argument("--seed", type=_whole(0, SEED_MAX), default=1, help="default 1")
+    command.add_argument("--epochs", type=_whole(1), help="passes over the rows; default: its own")
     command.add_argument(
-        "--epochs",
-        type=_whole(1),
-        help="passes over the windows; default: 1,500 steps, for a series 500",
+        "--name", default=recipe.name, help=f"of the model, default `{recipe.name}`"
     )
-    command.add_argument("--name", default=name, help=f"in the manifest, default `{name}`")
-    command.add_argument("--model-version", default="1", help="in the manifest, default `1`")
+    command.add_argument(
+        "--model-version", help="in the manifest, default `1`; a registry numbers its own"
+    )
+    recipe.add_options(command)
+    command.set_defaults(run=_train, recipe=recipe, data=None)
+
+
+def _registry_options(
+    command: argparse.ArgumentParser, registry: str | None, gates: Path | None
+) -> None:
+    command.add_argument(
+        "--registry",
+        default=registry,
+        metavar="URL",
+        help="an MLflow server; default: MLFLOW_TRACKING_URI, if that is set",
+    )
+    command.add_argument(
+        "--gates",
+        type=Path,
+        default=gates,
+        metavar="FILE",
+        help="evaluation sets and what a version must reach; default: models/training/gates.toml",
+    )
 
 
 def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -127,61 +167,25 @@ def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
     return parse
 
 
-def _health(options: argparse.Namespace) -> None:
-    from tideflow_training import health
-    from tideflow_training.detector import Settings
-    from tideflow_training.saved_model import expect_room
+def _train(options: argparse.Namespace) -> None:
+    from tideflow_training.train import train
 
-    expect_room(options.out)
-    windows = read_windows(options.windows, health.FIELDS)
-    settings = Settings(seed=options.seed, epochs=options.epochs)
-    started = time.monotonic()
-    detector = health.train_health(windows, settings)
-    _export(options, detector, windows, health.UNITS, started)
+    options.out = options.out or Path(".tideflow/models") / options.name
+    train(options.recipe, options)
 
 
-def _series(options: argparse.Namespace) -> None:
-    from tideflow_training import series
-    from tideflow_training.detector import Settings
-    from tideflow_training.saved_model import expect_room
+def _promote(options: argparse.Namespace) -> int:
+    from tideflow_training.promote import promote
 
-    expect_room(options.out)
-    windows = read_windows(options.windows)
-    units = dict(pair.partition("=")[::2] for pair in options.unit)
-    unknown = sorted(set(units) - set(windows.fields))
-    if unknown:
-        known = ", ".join(windows.fields)
-        raise WindowsFileError(options.windows, None, f"no field `{unknown[0]}`, only {known}")
-    settings = Settings(
-        seed=options.seed, epochs=options.epochs, hidden=series.HIDDEN, steps=series.STEPS
-    )
-    started = time.monotonic()
-    detector = series.train_series(windows, settings, options.until)
-    windows = series.windows_until(windows, options.until)
-    _export(options, detector, windows, units, started)
-
-
-def _export(options, detector, windows, units, started) -> None:
-    from tideflow_training.saved_model import export
-
-    export(
-        detector,
-        options.out,
-        name=options.name,
-        version=options.model_version,
-        fields=windows.fields,
-        units=units,
-        data_digest=windows.digest,
-    )
-    seconds = time.monotonic() - started
-    print(f"{options.name}: {len(windows)} windows, {seconds:.1f} s, model in {options.out}")
-    for metric, value in detector.metrics.items():
-        print(f"  {metric:32} {value:.6g}")
+    if options.registry is None:
+        raise RecipeError("promote needs --registry, or MLFLOW_TRACKING_URI")
+    return promote(options)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     from tideflow_training import evaluate
-    from tideflow_training.saved_model import fields_of, load_score, read_manifest
+    from tideflow_training.manifest import fields_of, read_manifest
+    from tideflow_training.saved_model import load_score
 
     manifest = read_manifest(options.model)
     windows = read_windows(options.windows, fields_of(manifest))

@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tideflow_training.alarms import CLEAR_BELOW, RAISE_ABOVE
+from tideflow_training.deterministic import make_deterministic
 from tideflow_training.layers import Distance, Score, Shape, Standardize
+from tideflow_training.recipe import Feature, InputTensor, OutputTensor, Trained
+from tideflow_training.windows import Windows, feature_names
 
 # Windows a training step, and rows a call outside training.
 BATCH = 256
 ROWS = 8_192
-
-THREAD_POOLS = ("intra_op", "inter_op")
-
-
-class ThreadsError(RuntimeError):
-    """TensorFlow has computed with threads of its own choice, and cannot change them any more."""
-
-
-def _use_one_thread() -> None:
-    """Sums in one order, and a machine that does other work too is not crowded."""
-    for pool in THREAD_POOLS:
-        if getattr(tf.config.threading, f"get_{pool}_parallelism_threads")() != 1:
-            getattr(tf.config.threading, f"set_{pool}_parallelism_threads")(1)
-
-
-# On import, because TensorFlow takes it only before it computes anything.
-try:
-    _use_one_thread()
-except RuntimeError:
-    # Whoever only scores can do without; training says so.
-    pass
 
 
 @dataclass(frozen=True)
@@ -66,10 +49,32 @@ class Detector:
     # The same windows -> distance [windows, 1], before calibration.
     distance: keras.Model
     metrics: dict[str, float]
+    # The loss of each epoch, by what it is of.
+    curves: dict[str, list[float]] = field(default_factory=dict)
 
     def score(self, features: np.ndarray) -> np.ndarray:
         """Scores [windows] of features [windows, 4 * fields]."""
         return run(self.model, features)["score"][:, 0]
+
+    def trained(
+        self, windows: Windows, units: dict[str, str], data_digest: str, settings: Settings
+    ) -> Trained:
+        """What is exported; `windows` are those whose statistics it takes for usual."""
+        features = tuple(
+            Feature(name, units.get(name.rsplit(".", 1)[0], "unspecified"))
+            for name in feature_names(windows.fields)
+        )
+        return Trained(
+            model=self.model,
+            inputs=(InputTensor("features", features),),
+            outputs=(OutputTensor("score", ("score",)),),
+            rows={"features": windows.features},
+            data_digest=data_digest,
+            parameters={name: x for name, x in asdict(settings).items() if x is not None},
+            metrics=self.metrics,
+            curves=self.curves,
+            alarm=(RAISE_ABOVE, CLEAR_BELOW),
+        )
 
 
 @dataclass(frozen=True)
@@ -79,19 +84,8 @@ class Member:
     # features [windows, 4 * fields] float32 -> distance [windows, 1]
     distance: keras.Model
     metrics: dict[str, float]
-
-
-def make_deterministic(seed: int) -> None:
-    """Two runs with one seed on one machine give the same weights, byte for byte."""
-    try:
-        _use_one_thread()
-    except RuntimeError as error:
-        raise ThreadsError(
-            "TensorFlow computed something before `tideflow_training.detector` was imported: "
-            "import it first, so that it trains with one thread"
-        ) from error
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
+    # The loss of each epoch, by what it is of.
+    curves: dict[str, list[float]]
 
 
 def train_member(
@@ -109,13 +103,13 @@ def train_member(
     columns = standardize(shape(inputs))
     prepare = keras.Model(inputs, columns)
     autoencoder = _build(columns.shape[1], settings)
-    metrics = _fit(autoencoder, run(prepare, train), validation, prepare, settings)
+    metrics, curves = _fit(autoencoder, run(prepare, train), validation, prepare, settings)
 
     outputs = autoencoder(columns)
     code, reconstruction = outputs["code"], outputs["reconstruction"]
     parts = run(keras.Model(inputs, [columns, code, reconstruction]), train)
     distance = Distance.of(*parts)(columns, code, reconstruction)
-    return Member(keras.Model(inputs, distance), metrics)
+    return Member(keras.Model(inputs, distance), metrics, curves)
 
 
 def calibrate(
@@ -149,8 +143,13 @@ def _build(columns: int, settings: Settings) -> keras.Model:
     return keras.Model(inputs, {"code": code, "reconstruction": reconstruction}, name="autoencoder")
 
 
-def _fit(autoencoder, columns, validation, prepare, settings) -> dict[str, float]:
-    """Trains in place. A loop of our own: `fit` brings tf.data, which is slower and talks."""
+def _fit(
+    autoencoder, columns, validation, prepare, settings
+) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Trains in place: metrics and curves.
+
+    A loop of our own: `fit` brings tf.data, which is slower and talks.
+    """
     batches = -(-len(columns) // BATCH)
     epochs = settings.epochs or -(-settings.steps // batches)
     decay = keras.optimizers.schedules.CosineDecay(settings.learning_rate, epochs * batches)
@@ -169,19 +168,22 @@ def _fit(autoencoder, columns, validation, prepare, settings) -> dict[str, float
     held_out = None if validation is None else run(prepare, validation)
     random = np.random.default_rng(settings.seed)
     best, kept = math.inf, None
+    curves = {"train_loss": []}
     for _ in range(epochs):
         order = random.permutation(len(columns))
         losses = [step(columns[order[i : i + BATCH]]) for i in range(0, len(order), BATCH)]
+        curves["train_loss"].append(float(np.mean(losses)))
         if held_out is not None:
             error = run(autoencoder, held_out)["reconstruction"] - held_out
             loss = float(np.mean(np.square(error)))
+            curves.setdefault("validation_loss", []).append(loss)
             if loss < best:
                 best, kept = loss, autoencoder.get_weights()
-    metrics = {"epochs": float(epochs), "train_loss": float(np.mean(losses))}
+    metrics = {"epochs": float(epochs), "train_loss": curves["train_loss"][-1]}
     if kept is not None:
         autoencoder.set_weights(kept)
         metrics["validation_loss"] = best
-    return metrics
+    return metrics, curves
 
 
 def run(model: keras.Model, features: np.ndarray):

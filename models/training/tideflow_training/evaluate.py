@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tideflow_training import fleet, plots
 from tideflow_training.alarms import CLEAR_BELOW, RAISE_ABOVE, WINDOWS_MIN, raise_alarms
-from tideflow_training.windows import Windows, WindowsFileError
+from tideflow_training.manifest import fields_of
+from tideflow_training.recipe import Evaluation, EvaluationSet
+from tideflow_training.windows import Windows, WindowsFileError, parse_windows, read_windows
+
+if TYPE_CHECKING:
+    from tideflow_training.saved_model import Loaded
 
 
 @dataclass(frozen=True)
@@ -24,11 +33,16 @@ class Label:
 
 def read_labels(path: Path | str) -> list[Label]:
     """Reads JSON lines `{"device", "from", "to"}` (ms), with `"kind"` where it is known."""
-    labels = []
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise WindowsFileError(path, None, f"cannot be read: {error}") from error
+    return parse_labels(lines, path)
+
+
+def parse_labels(lines: Iterable[str], path: Path | str) -> list[Label]:
+    """The labels in these lines; `path` is for errors."""
+    labels = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -58,6 +72,8 @@ class Verdict:
     false_positive_rate: float
     # Of windows, faulty against healthy; NaN without labels.
     auc: float
+    # Of each window, whether a labelled fault lies in it.
+    faulty: np.ndarray = field(compare=False)
 
     @property
     def found(self) -> int:
@@ -101,7 +117,50 @@ def judge(
     healthy = score[~faulty]
     rate = float(np.mean(healthy > raise_above)) if len(healthy) else float("nan")
     auc = area_under_roc(healthy, score[faulty]) if faulty.any() else float("nan")
-    return Verdict(waited, alarms, false_alarms, rate, auc)
+    return Verdict(waited, alarms, false_alarms, rate, auc, faulty)
+
+
+def evaluate_alarms(model: Loaded, windows: Windows, labels: list[Label], about: str) -> Evaluation:
+    """What a model's scores and alarms are worth on windows with labelled faults."""
+    score = model.score(windows.features)
+    verdict = judge(windows, score, labels)
+    faulty = verdict.faulty
+    metrics = {
+        "false_alarms": float(verdict.false_alarms),
+        "false_positive_rate": verdict.false_positive_rate,
+    }
+    if labels:
+        metrics.update(auc=verdict.auc, faults_found=verdict.found / len(labels))
+    drawn = {
+        "scores": plots.histogram({"healthy": score[~faulty], "faulty": score[faulty]}, "score"),
+        "roc": plots.roc(score[~faulty], score[faulty]),
+    }
+    return Evaluation(about, metrics, plots=drawn)
+
+
+def made_up_fleet(
+    devices: int, minutes: int, seed: int, faults: int = 0
+) -> tuple[Windows, list[Label]]:
+    """Windows of a made-up fleet as if read from a file, and its faults."""
+    broken = fleet.make_faults(faults, devices, minutes, seed)
+    lines = (line.encode() for line in fleet.make_windows(devices, minutes, seed, broken))
+    labels = parse_labels((fault.label() for fault in broken), "a made-up fleet")
+    return parse_windows(lines, "a made-up fleet"), labels
+
+
+# An evaluation set of two files, named by the gates file: windows that nothing was learnt from, and
+# the faults in them.
+FILES = ("windows", "labels")
+
+
+def evaluate_files(model: Loaded, wanted: EvaluationSet) -> Evaluation:
+    """The same on windows and labels that the gates file names."""
+    paths = [wanted.path(key) for key in FILES]
+    windows = read_windows(paths[0], fields_of(model.manifest))
+    labels = read_labels(paths[1])
+    about = f"{len(windows)} windows and {len(labels)} faults from files"
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+    return replace(evaluate_alarms(model, windows, labels, about), digest=digest)
 
 
 def _overlap(start: np.ndarray, end: np.ndarray, label: Label) -> np.ndarray:

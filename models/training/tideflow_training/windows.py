@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,8 +82,15 @@ def read_windows(path: Path | str, fields: tuple[str, ...] | None = None) -> Win
         raw = Path(path).read_bytes()
     except OSError as error:
         raise WindowsFileError(path, None, f"cannot be read: {error.strerror}") from error
+    return parse_windows(raw.split(b"\n"), path, fields)
+
+
+def parse_windows(
+    text: Iterable[bytes], path: Path | str, fields: tuple[str, ...] | None = None
+) -> Windows:
+    """The windows in these lines, as `read_windows` gives those of a file; `path` is for errors."""
     device, start, end, rows, lines = [], [], [], [], []
-    for number, line in enumerate(raw.split(b"\n"), start=1):
+    for number, line in enumerate(text, start=1):
         if not line.strip():
             continue
         try:

@@ -12,14 +12,18 @@ from. The mean of five spreads no more than one; a machine that changes its ways
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import replace
 
 import numpy as np
 
 from tideflow_training.alarms import CLEAR_BELOW, RAISE_ABOVE
 from tideflow_training.detector import Detector, Settings, calibrate, run, train_member
-from tideflow_training.health import TooFewWindowsError
-from tideflow_training.windows import Windows
+from tideflow_training.evaluate import FILES, evaluate_files
+from tideflow_training.recipe import Evaluation, EvaluationSet, Recipe, Trained
+from tideflow_training.recipes.health import TooFewWindowsError
+from tideflow_training.saved_model import Loaded
+from tideflow_training.windows import Windows, WindowsFileError, read_windows
 
 WINDOWS_MIN = 20
 FOLDS = 5
@@ -69,4 +73,52 @@ def train_series(windows: Windows, settings: Settings, until_ms: int | None = No
         "train_share_above_raise": float(np.mean(score > RAISE_ABOVE)),
         "train_share_above_clear": float(np.mean(score >= CLEAR_BELOW)),
     }
-    return replace(detector, metrics=metrics)
+    curves = {
+        f"{name}_of_{fold + 1}": losses
+        for fold, member in enumerate(members)
+        for name, losses in member.curves.items()
+    }
+    return replace(detector, metrics=metrics, curves=curves)
+
+
+class Series(Recipe):
+    """The recipe; what it does is above."""
+
+    name = "series"
+    about = "Five small autoencoders for one recorded machine, averaged: how unusual is a window?"
+    reads = "windows of one machine, JSON lines"
+    needs_data = True
+    evaluation_keys = (FILES,)
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--until",
+            type=int,
+            metavar="MS",
+            help="train only on windows that end at or before this time, ms since the epoch",
+        )
+        parser.add_argument(
+            "--unit",
+            action="append",
+            default=[],
+            metavar="FIELD=UNIT",
+            help="a field's unit for the manifest; may be given for each field",
+        )
+
+    def train(self, options: argparse.Namespace) -> Trained:
+        windows = read_windows(options.data)
+        units = dict(pair.partition("=")[::2] for pair in options.unit)
+        unknown = sorted(set(units) - set(windows.fields))
+        if unknown:
+            known = ", ".join(windows.fields)
+            raise WindowsFileError(options.data, None, f"no field `{unknown[0]}`, only {known}")
+        settings = Settings(seed=options.seed, epochs=options.epochs, hidden=HIDDEN, steps=STEPS)
+        detector = train_series(windows, settings, options.until)
+        windows = windows_until(windows, options.until)
+        return detector.trained(windows, units, windows.digest, settings)
+
+    def evaluate(self, model: Loaded, wanted: EvaluationSet) -> Evaluation:
+        return evaluate_files(model, wanted)
+
+
+RECIPE = Series()

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tideflow_training.alarms import CLEAR_BELOW, RAISE_ABOVE
 from tideflow_training.detector import Detector, Settings, calibrate, run, train_member
-from tideflow_training.evaluate import area_under_roc
-from tideflow_training.windows import STATISTICS, Windows
+from tideflow_training.evaluate import (
+    FILES,
+    area_under_roc,
+    evaluate_alarms,
+    evaluate_files,
+    made_up_fleet,
+)
+from tideflow_training.recipe import Evaluation, EvaluationSet, Recipe, Trained
+from tideflow_training.saved_model import Loaded
+from tideflow_training.windows import STATISTICS, Windows, read_windows
 
 FIELDS = ("temperature", "vibration", "current")
 UNITS = {"temperature": "degC", "vibration": "mm/s", "current": "A"}
@@ -20,6 +29,9 @@ DEVICES_MIN = 10
 
 # A fleet has thousands of windows a minute: one healthy window in 10,000 may exceed 0.9.
 KNOTS = ((0.5, 0.2), (0.995, CLEAR_BELOW), (0.9999, RAISE_ABOVE))
+
+# The fleet that is learnt from where no windows are given.
+MADE_UP = {"devices": 500, "minutes": 30, "seed": 1}
 
 
 class TooFewWindowsError(ValueError):
@@ -64,7 +76,7 @@ def train_health(windows: Windows, settings: Settings) -> Detector:
         **detector.metrics,
         **_judge(detector, split.test, settings.seed),
     }
-    return replace(detector, metrics=metrics)
+    return replace(detector, metrics=metrics, curves=member.curves)
 
 
 def _judge(detector: Detector, test: Windows, seed: int) -> dict[str, float]:
@@ -120,3 +132,35 @@ def with_faults(features: np.ndarray, seed: int) -> dict[str, np.ndarray]:
 
     faulty = {"drift": drift, "spikes": spikes, "stuck": stuck}
     return {kind: changed.reshape(features.shape) for kind, changed in faulty.items()}
+
+
+class Health(Recipe):
+    """The recipe; what it does is above."""
+
+    name = "health"
+    about = "One denoising autoencoder for a fleet of like devices: how unusual is a window?"
+    reads = "healthy windows, JSON lines; without, those of a made-up fleet"
+    # A made-up fleet, or one's own.
+    evaluation_keys = (("devices", "minutes", "faults", "seed"), FILES)
+
+    def train(self, options: argparse.Namespace) -> Trained:
+        if options.data is None:
+            windows, _ = made_up_fleet(**MADE_UP)
+        else:
+            windows = read_windows(options.data, FIELDS)
+        settings = Settings(seed=options.seed, epochs=options.epochs)
+        detector = train_health(windows, settings)
+        learnt = split_by_device(windows, settings.seed).train
+        return detector.trained(learnt, UNITS, windows.digest, settings)
+
+    def evaluate(self, model: Loaded, wanted: EvaluationSet) -> Evaluation:
+        if "windows" in wanted.definition:
+            return evaluate_files(model, wanted)
+        windows, labels = made_up_fleet(**wanted.definition)
+        about = (
+            "a made-up fleet: {devices} devices, {faults} of them with a fault, {minutes} minutes"
+        )
+        return evaluate_alarms(model, windows, labels, about.format(**wanted.definition))
+
+
+RECIPE = Health()
