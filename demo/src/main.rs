@@ -11,7 +11,7 @@ use tideflow::cluster::settings::Inputs;
 use tideflow::cluster::signals::{Leaving, StopWatch};
 use tideflow::cluster::{LogConfig, LogFormat, panic};
 use tideflow::core::{Ending, Stop, current_operator};
-use tideflow::models::ModelRef;
+use tideflow::models::{ModelRef, Runtime};
 use tideflow_demo::fleet::{
     FleetOptions, HealthyWindows, Summary, run, troubled_fleet, write_windows,
 };
@@ -172,7 +172,7 @@ fn run_fleet(options: Run) -> anyhow::Result<Option<Summary>> {
     let fleet = troubled_fleet(options.devices, options.rate, duration, options.seed);
     let options = FleetOptions {
         fleet,
-        model: ModelRef::folder(&options.model, None),
+        model: ModelRef::folder(&options.model, None, Runtime::InProcess),
         around: around(options.brokers),
         metrics_port: options.metrics_port,
     };
@@ -194,7 +194,7 @@ fn replay(options: Real) -> anyhow::Result<Option<Summary>> {
     let Real { recorded, model, out, brokers } = options;
     let pair = |text: &String| {
         let (name, folder) = text.split_once('=')?;
-        Some((name.to_string(), ModelRef::folder(folder, None)))
+        Some((name.to_string(), ModelRef::folder(folder, None, Runtime::InProcess)))
     };
     let models: Option<_> = model.iter().map(pair).collect();
     let models = models.context("`--model` is not `NAME=FOLDER`")?;

@@ -199,6 +199,31 @@ pub enum ModelLoadError {
         /// What went wrong.
         source: ScoreError,
     },
+    /// A golden row has another score than where the model was exported.
+    #[error(
+        "trying model `{}`: row {row} of `golden.json`: expected `{output}` to be {expected}, found {found}",
+        folder.display()
+    )]
+    Golden {
+        /// The model's folder.
+        folder: PathBuf,
+        /// The row, counted from 0.
+        row: usize,
+        /// The output.
+        output: String,
+        /// What was recorded.
+        expected: f64,
+        /// What the model gives here.
+        found: f64,
+    },
+    /// Golden rows could not be scored.
+    #[error("trying `{}`: {source}", path.display())]
+    Score {
+        /// The rows.
+        path: PathBuf,
+        /// What went wrong.
+        source: ScoreError,
+    },
     /// This program cannot run this kind of model.
     #[error(
         "loading model `{}`: it is a {format}, expected a program built with feature `{feature}`, \
@@ -246,7 +271,7 @@ impl ModelLoadError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Io { .. } => ErrorKind::Unavailable,
-            Self::Warm { source, .. } => source.kind(),
+            Self::Warm { source, .. } | Self::Score { source, .. } => source.kind(),
             #[cfg(feature = "http")]
             Self::Http(error) => error.kind,
             _ => ErrorKind::Invalid,

@@ -75,19 +75,17 @@ impl Http {
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<T, HttpError> {
-        let request = self.request(doing, Method::GET, path, query)?;
-        self.json(doing, request)
+        let text = self.bytes(doing, self.request(doing, Method::GET, path, query)?)?;
+        serde_json::from_slice(&text).map_err(|error| {
+            let reason = format!("its answer is not what was asked: {error}");
+            self.error(doing, reason, ErrorKind::Invalid)
+        })
     }
 
-    /// Sends JSON and asks for some.
-    pub fn post<T: DeserializeOwned>(
-        &self,
-        doing: &str,
-        path: &str,
-        body: Vec<u8>,
-    ) -> Result<T, HttpError> {
+    /// Sends JSON: what is answered.
+    pub fn post(&self, doing: &str, path: &str, body: Vec<u8>) -> Result<Vec<u8>, HttpError> {
         let request = self.request(doing, Method::POST, path, &[])?;
-        self.json(doing, request.header("content-type", "application/json").body(body))
+        self.bytes(doing, request.header("content-type", "application/json").body(body))
     }
 
     /// Writes an answer to a file as it comes.
@@ -122,20 +120,9 @@ impl Http {
         Ok(if token.is_empty() { request } else { request.bearer_auth(token) })
     }
 
-    fn json<T: DeserializeOwned>(
-        &self,
-        doing: &str,
-        request: RequestBuilder,
-    ) -> Result<T, HttpError> {
+    fn bytes(&self, doing: &str, request: RequestBuilder) -> Result<Vec<u8>, HttpError> {
         let text = self.send(doing, request)?.bytes();
-        let text = text.map_err(|error| self.unreachable(doing, &error))?;
-        serde_json::from_slice(&text).map_err(|error| {
-            self.error(
-                doing,
-                format!("its answer is not what was asked: {error}"),
-                ErrorKind::Invalid,
-            )
-        })
+        Ok(text.map_err(|error| self.unreachable(doing, &error))?.into())
     }
 
     fn send(&self, doing: &str, request: RequestBuilder) -> Result<Response, HttpError> {
@@ -161,7 +148,7 @@ impl Http {
         self.error(doing, reason, ErrorKind::Unavailable)
     }
 
-    fn error(&self, doing: &str, reason: String, kind: ErrorKind) -> HttpError {
+    pub fn error(&self, doing: &str, reason: String, kind: ErrorKind) -> HttpError {
         HttpError { doing: doing.to_string(), url: self.access.url.clone(), reason, kind }
     }
 }

@@ -22,6 +22,8 @@
 mod cache;
 mod error;
 mod folder;
+#[cfg(any(feature = "tensorflow", feature = "http"))]
+mod golden;
 #[cfg(feature = "http")]
 mod http;
 mod linear;
@@ -33,8 +35,11 @@ mod model;
 #[cfg(feature = "tensorflow")]
 mod native;
 mod reference;
+mod runtime;
 #[cfg(feature = "tensorflow")]
 mod saved_model;
+#[cfg(feature = "http")]
+mod serving;
 mod shelf;
 #[cfg(feature = "tensorflow")]
 mod tensors;
@@ -52,8 +57,11 @@ pub use manifest::{AlarmThresholds, Distribution, InputTensor, Manifest, OutputT
 pub use mlflow::Mlflow;
 pub use model::{DType, Feature, Model, Signature};
 pub use reference::ModelRef;
+pub use runtime::Runtime;
 #[cfg(feature = "tensorflow")]
 pub use saved_model::TensorFlowModel;
+#[cfg(feature = "http")]
+pub use serving::{ServingAccess, ServingModel};
 pub use shelf::{Accept, Event, Listener, Shelf};
 pub use uri::{ModelUri, NoModelUri};
 pub use version::{NoVersion, VersionId, Versions};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::{Model, ModelLoadError};
 
-/// Loads the model in `folder`: a manifest and a TensorFlow SavedModel.
+/// Loads the model in `folder`: a manifest and a TensorFlow SavedModel; and tries the rows of `golden.json`,
+/// where there is one.
 ///
 /// Takes tenths of a second and memory in the size of the model's variables: call it once a process
 /// and share the model. Fails with any [`ModelLoadError`] but [`ModelLoadError::Features`].
@@ -15,7 +16,9 @@ pub fn load(folder: impl AsRef<Path>) -> Result<Arc<dyn Model>, ModelLoadError> 
 
 #[cfg(feature = "tensorflow")]
 fn load_saved_model(folder: &Path) -> Result<Arc<dyn Model>, ModelLoadError> {
-    Ok(Arc::new(crate::TensorFlowModel::load(folder)?))
+    let model = crate::TensorFlowModel::load(folder)?;
+    crate::golden::check(folder, model.manifest(), &model)?;
+    Ok(Arc::new(model))
 }
 
 // Without the feature the same mistakes in the configuration are found first.

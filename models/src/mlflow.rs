@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::Cache;
 use crate::http::{Http, HttpAccess};
-use crate::{ErrorKind, Manifest, Model, ModelLoadError, ModelUri, VersionId, Versions, load};
+use crate::{ErrorKind, Manifest, Model, ModelLoadError, ModelUri, Runtime, VersionId, Versions};
 
 /// The tag of a version that holds the digest of its files.
 const DIGEST: &str = "tideflow.digest";
@@ -26,6 +26,7 @@ pub struct Mlflow {
     http: Http,
     uri: ModelUri,
     cache: Cache,
+    runtime: Runtime,
     notes: PathBuf,
     known: Mutex<Notes>,
 }
@@ -89,12 +90,17 @@ impl Mlflow {
     ///
     /// # Errors
     /// When the address or its certificates cannot be used.
-    pub fn new(access: &HttpAccess, uri: ModelUri, cache: &Path) -> Result<Self, ModelLoadError> {
+    pub fn new(
+        access: &HttpAccess,
+        uri: ModelUri,
+        cache: &Path,
+        runtime: Runtime,
+    ) -> Result<Self, ModelLoadError> {
         let http = Http::new(access)?;
         let notes = cache.join(format!("{}.json", encoded(&uri.name)));
         let known = fs::read(&notes).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let known = Mutex::new(known.unwrap_or_default());
-        Ok(Mlflow { http, uri, cache: Cache::new(cache), notes, known })
+        Ok(Mlflow { http, uri, cache: Cache::new(cache), runtime, notes, known })
     }
 
     /// The version that the reference points to now.
@@ -260,15 +266,12 @@ impl Versions for Mlflow {
             Some(place) => place,
             None => self.download(&id.version, Some(&id.digest))?.1,
         };
-        let model = load(&place)?;
-        let found = &model.signature().digest;
-        if *found != id.digest {
+        let opened = self.runtime.open(id, &place);
+        if let Err(ModelLoadError::Digest { .. }) = &opened {
             // It is damaged, and will be downloaded anew.
             let _ = fs::remove_dir_all(&place);
-            let (expected, found) = (id.digest.clone(), found.clone());
-            return Err(ModelLoadError::Digest { expected, found });
         }
-        Ok(model)
+        opened
     }
 
     fn may_change(&self) -> bool {

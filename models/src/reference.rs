@@ -8,7 +8,7 @@ use crate::cache::{self, Cache};
 use crate::folder::digest;
 use crate::shelf::{Accept, Shelf};
 use crate::version::Given;
-use crate::{Manifest, Model, ModelLoadError, VersionId, Versions, load};
+use crate::{Manifest, Model, ModelLoadError, Runtime, VersionId, Versions};
 
 /// A model by reference. All clones open its versions once and share them: one native session a version and
 /// process.
@@ -35,10 +35,10 @@ impl ModelRef {
 
     /// The model in a folder, as it is when it is opened. With a cache, what has scored once can be opened
     /// again, though another model is in the folder since.
-    pub fn folder(folder: impl AsRef<Path>, cache: Option<&Path>) -> Self {
+    pub fn folder(folder: impl AsRef<Path>, cache: Option<&Path>, runtime: Runtime) -> Self {
         let folder = folder.as_ref().to_path_buf();
         let reference = folder.display().to_string();
-        ModelRef::new(reference, Folder { folder, cache: cache.map(Cache::new) })
+        ModelRef::new(reference, Folder { folder, cache: cache.map(Cache::new), runtime })
     }
 
     /// The reference as it was given.
@@ -91,6 +91,7 @@ impl fmt::Debug for ModelRef {
 struct Folder {
     folder: PathBuf,
     cache: Option<Cache>,
+    runtime: Runtime,
 }
 
 impl Versions for Folder {
@@ -101,7 +102,7 @@ impl Versions for Folder {
 
     fn open(&self, id: &VersionId) -> Result<Arc<dyn Model>, ModelLoadError> {
         if let Some(place) = self.cache.as_ref().and_then(|cache| cache.find(&id.digest)) {
-            return load(&place);
+            return self.runtime.open(id, &place);
         }
         let there = self.folder.is_dir() && digest(&self.folder)? == id.digest;
         match &self.cache {
@@ -109,10 +110,10 @@ impl Versions for Folder {
                 let at = self.folder.display().to_string();
                 Err(ModelLoadError::VersionGone { wanted: id.clone(), at })
             }
-            None => load(&self.folder),
+            None => self.runtime.open(id, &self.folder),
             Some(cache) => {
                 // What cannot be opened need not be copied. The copy's digest says that it is what was opened.
-                let model = load(&self.folder)?;
+                let model = self.runtime.open(id, &self.folder)?;
                 cache.put(Some(&id.digest), |to| cache::copy(&self.folder, to))?;
                 Ok(model)
             }

@@ -12,7 +12,7 @@ use models::MODELS;
 use serde_json::json;
 use server::{Answer, Asked, Server};
 use tideflow_core::Secret;
-use tideflow_models::{ErrorKind, HttpAccess, Mlflow, ModelLoadError, Versions, digest};
+use tideflow_models::{ErrorKind, HttpAccess, Mlflow, ModelLoadError, Runtime, Versions, digest};
 
 const TOKEN: &str = "let-me-in";
 
@@ -106,7 +106,7 @@ fn open(server: &Server, reference: &str, cache: &Path) -> Mlflow {
         ca_file: "".into(),
         timeout_ms: 2_000,
     };
-    Mlflow::new(&access, reference.parse().unwrap(), cache).unwrap()
+    Mlflow::new(&access, reference.parse().unwrap(), cache, Runtime::InProcess).unwrap()
 }
 
 fn refused<T>(result: Result<T, ModelLoadError>, kind: ErrorKind) -> String {
@@ -174,7 +174,8 @@ fn fault_a_wrong_token_an_unknown_model_and_an_unknown_alias_say_so() {
     assert!(told("models:/pumps@champion").ends_with(": 404 Not Found: no such model"));
     assert!(told("models:/pump anomalies@next").ends_with(": 400 Bad Request: no such alias"));
     let access = HttpAccess { url: server.url.clone(), timeout_ms: 2_000, ..HttpAccess::default() };
-    let stranger = Mlflow::new(&access, CHAMPION.parse().unwrap(), cache.path()).unwrap();
+    let stranger =
+        Mlflow::new(&access, CHAMPION.parse().unwrap(), cache.path(), Runtime::InProcess).unwrap();
     let told = refused(stranger.current(), ErrorKind::Invalid);
     assert!(told.ends_with(": 401 Unauthorized: who is it?"), "{told}");
 }
@@ -184,7 +185,10 @@ fn fault_an_address_that_is_none_is_refused_before_anything_is_asked() {
     let told = |url: &str, ca_file: &str| {
         let (url, ca_file) = (url.to_string(), ca_file.into());
         let access = HttpAccess { url, ca_file, ..HttpAccess::default() };
-        refused(Mlflow::new(&access, CHAMPION.parse().unwrap(), Path::new("x")), ErrorKind::Invalid)
+        refused(
+            Mlflow::new(&access, CHAMPION.parse().unwrap(), Path::new("x"), Runtime::InProcess),
+            ErrorKind::Invalid,
+        )
     };
     assert!(told("mlflow:5000", "").contains("expected http or https, found `mlflow`"));
     assert!(told("", "").contains("expected an address such as http://host:5000"));

@@ -105,6 +105,34 @@ fn a_folder_is_loaded_by_its_path_and_made_ready() {
 }
 
 #[test]
+fn golden_rows_are_scored_when_a_model_is_loaded_and_another_score_is_refused() {
+    let (rows, scores) = from_keras("net");
+    let golden = |change: f64| {
+        let rows: Vec<_> = rows.chunks(WIDTH).collect();
+        let mut scores: Vec<_> = scores.iter().map(|score| [*score]).collect();
+        scores[270][0] += change;
+        json!({"rows": 300, "inputs": {"keras_tensor": rows}, "outputs": {"output_0": scores}})
+    };
+    let load_with = |golden: &Value| {
+        let copy = changed("net", |manifest| {
+            // As this model's names come from Keras.
+            let name = manifest["inputs"][0]["tensor"].as_str().unwrap().to_string();
+            assert!(golden["inputs"].get(&name).is_some() || golden["rows"] == 1, "{name}");
+        });
+        fs::write(copy.path().join("golden.json"), golden.to_string()).unwrap();
+        load(copy.path()).map(drop).map_err(|error| error.to_string())
+    };
+    load_with(&golden(0.0)).unwrap();
+    load_with(&golden(1e-6)).unwrap();
+    let told = load_with(&golden(0.001)).unwrap_err();
+    assert!(told.contains("row 270 of `golden.json`: expected `score` to be "), "{told}");
+    let told = load_with(&json!({"rows": 1, "inputs": {}, "outputs": {}})).unwrap_err();
+    assert!(told.contains("`inputs`: expected 1 rows of tensor `"), "{told}");
+    let told = load_with(&json!({"rows": 1})).unwrap_err();
+    assert!(told.contains("missing field `inputs`"), "{told}");
+}
+
+#[test]
 fn the_native_library_is_told_before_main_how_to_behave() {
     for name in ["TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS"] {
         assert!(std::env::var_os(name).is_some(), "{name} is not set");

@@ -20,3 +20,4 @@ mod rejects;
 mod running;
 mod topics;
 mod trained;
+mod versions;

@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use tideflow::cluster::settings::ENV_PREFIX;
 
-use crate::topics::{DEADLINE, Topics};
+use crate::topics::{DEADLINE, STATE, Topics};
 
 /// `device_health ACTION` with these topics and this model.
 pub fn device_health(action: &str, topics: &Topics, model: &Path) -> Command {
     let mut command = bare(&[action]);
     command.args(topics.flags()).arg(format!("--model.reference={}", model.display()));
+    command.arg(format!("--model.cache={}/models", STATE.as_str()));
     command.envs(topics.environment.iter().map(|(name, value)| (name, value)));
     command
 }

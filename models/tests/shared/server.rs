@@ -13,6 +13,7 @@ pub struct Asked {
     /// The token, where one came.
     pub token: Option<String>,
     /// What was sent.
+    #[allow(dead_code, reason = "one of the tests looks at it")]
     pub body: Vec<u8>,
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tideflow_core::{OptionProblem, Secret};
-use tideflow_models::{ModelLoadError, ModelRef, ModelUri};
+use tideflow_models::{ModelLoadError, ModelRef, ModelUri, Runtime};
 
 use super::{InferOptions, Scorer};
 
@@ -23,12 +23,24 @@ pub struct ModelConfig {
     pub registry_url: String,
     /// What the registry asks for.
     pub registry_token: Secret,
-    /// Who may sign the registry's certificate.
-    pub registry_ca_file: PathBuf,
+    /// Who may sign the certificates of the registry and of the server.
+    pub ca_file: PathBuf,
     /// How long an answer of the registry may take.
     pub registry_timeout_ms: u64,
     /// How often it is asked.
     pub poll_ms: u64,
+    /// The address of a TensorFlow Serving server; empty: the model scores in this process.
+    pub serving_url: String,
+    /// What that server asks for.
+    pub serving_token: Secret,
+    /// How long an answer of it may take.
+    pub serving_timeout_ms: u64,
+    /// How often it is sent a batch.
+    pub serving_tries: u32,
+    /// Batches without an answer after which it is left alone.
+    pub serving_failures_max: u32,
+    /// How long.
+    pub serving_rest_ms: u64,
     /// Where copies are.
     pub cache: PathBuf,
     /// Rows of every call; 0 for the model's own number.
@@ -62,6 +74,10 @@ impl ModelConfig {
                 format!("{} is less than `{section}.threads`, {}", self.inflight_max, self.threads);
             problems.push(problem("inflight_max", why));
         }
+        if !self.serving_url.is_empty() && !cfg!(feature = "http") {
+            let why = "expected a program built with feature `registry`, found one without";
+            problems.push(problem("serving_url", why.to_string()));
+        }
         if ModelUri::is_meant(&self.reference) {
             match self.reference.parse::<ModelUri>() {
                 Err(error) => problems.push(problem("reference", error.to_string())),
@@ -91,22 +107,32 @@ impl ModelConfig {
 
     #[cfg(feature = "http")]
     fn make(&self) -> Result<ModelRef, ModelLoadError> {
+        let runtime = match self.serving_url.is_empty() {
+            true => Runtime::InProcess,
+            false => Runtime::Serving(tideflow_models::ServingAccess {
+                http: self.http(&self.serving_url, &self.serving_token, self.serving_timeout_ms),
+                tries: self.serving_tries,
+                failures_max: self.serving_failures_max,
+                rest_ms: self.serving_rest_ms,
+            }),
+        };
         let Ok(uri) = self.reference.parse::<ModelUri>() else {
-            return Ok(ModelRef::folder(&self.reference, Some(&self.cache)));
+            return Ok(ModelRef::folder(&self.reference, Some(&self.cache), runtime));
         };
-        let access = tideflow_models::HttpAccess {
-            url: self.registry_url.clone(),
-            token: self.registry_token.clone(),
-            ca_file: self.registry_ca_file.clone(),
-            timeout_ms: self.registry_timeout_ms,
-        };
-        let versions = tideflow_models::Mlflow::new(&access, uri, &self.cache)?;
+        let access = self.http(&self.registry_url, &self.registry_token, self.registry_timeout_ms);
+        let versions = tideflow_models::Mlflow::new(&access, uri, &self.cache, runtime)?;
         Ok(ModelRef::new(self.reference.clone(), versions))
+    }
+
+    #[cfg(feature = "http")]
+    fn http(&self, url: &str, token: &Secret, timeout_ms: u64) -> tideflow_models::HttpAccess {
+        let (url, token, ca_file) = (url.to_string(), token.clone(), self.ca_file.clone());
+        tideflow_models::HttpAccess { url, token, ca_file, timeout_ms }
     }
 
     #[cfg(not(feature = "http"))]
     fn make(&self) -> Result<ModelRef, ModelLoadError> {
-        Ok(ModelRef::folder(&self.reference, Some(&self.cache)))
+        Ok(ModelRef::folder(&self.reference, Some(&self.cache), Runtime::InProcess))
     }
 
     /// Has this model score, whatever the options say: for tests and demos.
