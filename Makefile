@@ -42,6 +42,11 @@ ifeq ($(MODEL),health)
 	@echo 'model       `device_health` takes it with --model.reference $(or $(OUT),.tideflow/models/health)'
 endif
 
+detect: ## judge recordings: FORMAT=skab|nab|cmapss IN=dir OUT=dir [WORKERS=1]
+	@scripts/setup.sh system python native
+	@cargo build --release --locked --quiet --package tideflow-dataflows --bin detect
+	@$${CARGO_TARGET_DIR:-target}/release/detect --format '$(FORMAT)' --in '$(IN)' --out '$(or $(OUT),.tideflow/detect)' --workers $(or $(WORKERS),1)
+
 promote: ## let an alias name a registered version that is good enough: MODEL=name [VERSION=n] [BACK=yes] [MLFLOW=url]
 	@scripts/setup.sh python
 	$(training) promote '$(MODEL)' $(if $(VERSION),--candidate '$(VERSION)') $(if $(BACK),--back) $(if $(data),--data '$(data)') $(registry)
@@ -74,4 +79,4 @@ clean: ## remove what was built here; downloads, .tideflow/state of jobs and .ti
 	cargo clean
 	[ ! -d .tideflow ] || find .tideflow -mindepth 1 -maxdepth 1 ! -name state ! -name mlflow -exec rm -rf {} +
 
-.PHONY: help setup build demo demo-real test crash train promote mlflow bench bench-build fmt lint docs clean
+.PHONY: help setup build demo demo-real test crash train detect promote mlflow bench bench-build fmt lint docs clean

@@ -1,6 +1,7 @@
 //! What several benches run on.
 
 pub mod feed;
+pub mod pixels;
 pub mod program;
 
 use serde::{Deserialize, Serialize};

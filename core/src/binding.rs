@@ -64,8 +64,8 @@ pub struct Binding {
     pub wall_ms: i64,
     /// Whether this is the last epoch, and how it ends.
     pub ending: Ending,
-    /// What was chosen outside of the graph and holds in this epoch.
-    #[serde(default, skip_serializing_if = "Chosen::is_empty")]
+    /// What was chosen outside of the graph and holds in this epoch; nothing, before there was such a field.
+    #[serde(default)]
     pub chosen: Chosen,
 }
 

@@ -73,6 +73,11 @@ impl Model for Scores {
         out.extend_from_slice(&rows[..count]);
         Ok(())
     }
+
+    /// It panics when it counts, on the operator's thread.
+    fn warm(&self, _: usize) -> Result<(), ScoreError> {
+        Ok(())
+    }
 }
 
 fn model(panics: bool) -> ModelRef {

@@ -4,6 +4,7 @@ mod alarm;
 mod infer;
 mod key_by;
 mod map;
+mod scan;
 mod view;
 mod window;
 
@@ -13,6 +14,7 @@ pub use infer::{
 };
 pub use key_by::{KeyBy, Keyed};
 pub use map::Map;
+pub use scan::Scan;
 pub use tideflow_core::Row;
 pub use view::{Change, Fixed, Latest, Table, Upserts, View};
 pub use window::{Aggregate, Late, Stats, Summary, Total, Tumbling, Window, Windowed};

@@ -13,7 +13,7 @@ use crate::Generation;
 /// {"v":1,"generation":3,"marker":true}
 /// {"v":1,"generation":3,"binding":{"epoch":17,"parts":[{"source":"readings","partition":0,
 ///   "from":4000,"next":4711,"watermark":1700000000000,"state":"active"}],"watermark":1700000000000,
-///   "wall_ms":1700000010000,"ending":"no"}}
+///   "wall_ms":1700000010000,"ending":"no","chosen":{"health":"4f2a:256:health/7"}}}
 /// ```
 ///
 /// `v` is the version of the form: another one is refused, never guessed at.
@@ -112,11 +112,10 @@ mod tests {
     fn golden_entries_are_written_as_documented_and_read_back() {
         let part = r#"{"source":"readings","partition":0,"from":4000,"next":4711,"watermark":1700000000000,"state":"active"}"#;
         let binding_text = format!(
-            r#"{{"v":1,"generation":3,"binding":{{"epoch":17,"parts":[{part}],"watermark":1700000000000,"wall_ms":1700000010000,"ending":"no"}}}}"#
+            r#"{{"v":1,"generation":3,"binding":{{"epoch":17,"parts":[{part}],"watermark":1700000000000,"wall_ms":1700000010000,"ending":"no","chosen":{{}}}}}}"#
         );
         let chosen = [("health", "4f2a:256:health/7")].into_iter().collect();
-        let with_choice =
-            binding_text.replace("\"no\"", r#""no","chosen":{"health":"4f2a:256:health/7"}"#);
+        let with_choice = binding_text.replace("{}", r#"{"health":"4f2a:256:health/7"}"#);
         for (entry, text) in [
             (Entry::Binding(Generation(3), Binding { chosen, ..binding() }), with_choice.as_str()),
             (Entry::Marker(Generation(3)), r#"{"v":1,"generation":3,"marker":true}"#),
@@ -125,6 +124,10 @@ mod tests {
             assert_eq!(String::from_utf8(entry.encode()).expect("JSON is text"), text);
             assert_eq!(Entry::decode(text.as_bytes()).expect("it is one"), entry);
         }
+        // As it was before anything was chosen.
+        let before = binding_text.replace(",\"chosen\":{}", "");
+        let decoded = Entry::decode(before.as_bytes()).expect("it is one");
+        assert_eq!(decoded, Entry::Binding(Generation(3), binding()));
     }
 
     #[test]

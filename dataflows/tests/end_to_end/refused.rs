@@ -49,7 +49,7 @@ fn a_graph_that_has_all_it_needs_passes_its_check() {
     let Topics { readings, rejects, .. } = &topics;
     let brokers = &topics.kafka.brokers;
     for line in [
-        "ok    configuration: 13 set, the rest by default".to_string(),
+        "ok    configuration: 14 set, the rest by default".to_string(),
         format!("ok    broker `{brokers}`: answers"),
         format!("ok    topic `{readings}`: 4 partitions"),
         "ok    model of `health`: health version 3, 12 features".to_string(),
@@ -141,7 +141,7 @@ fn fault_a_model_that_does_not_fit_is_refused_with_expected_and_found() {
     let words = ["expected signature `serving`, found ", "`serving_default`"];
     assert_refused(&topics, &renamed, &[], 2, &words);
 
-    let words = "expected shape [?, 12] (12 features in the manifest), found [?, 9]";
+    let words = "expected shape [?, 12] by the manifest, found [?, 9]";
     assert_refused(&topics, &model("narrow"), &[], 2, &[words]);
 
     let words = ["model `other`", "current.mean"];

@@ -231,7 +231,7 @@ fn fault_a_window_that_the_model_cannot_score_is_a_dead_letter_from_nowhere() {
     assert_eq!(names, ["error", "detail", "operator"], "{letter:?}");
     assert_eq!(letter.key, None, "{letter:?}");
     let texts = ["error", "detail", "operator"].map(|name| letter.header(name));
-    assert_eq!(texts, ["not_scored", "the model's score is inf", "health"]);
+    assert_eq!(texts, ["not_scored", "the model's `score` is inf", "health"]);
     let window = letter.json();
     let of = ["start", "end"].map(|name| window[name].as_i64());
     assert_eq!((&window["key"], of), (&"d2".into(), [Some(START), Some(START + MINUTE)]));

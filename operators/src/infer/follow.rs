@@ -39,11 +39,10 @@ pub(super) fn open(
         move |_: &VersionId, model: &dyn Model| model.signature().expect_features(features);
     let (shelf, first) = model.shelf(options.batch_rows, Arc::new(accept))?;
     if first {
-        let metrics = flow.job().metrics.clone();
-        let operator = name.to_string();
+        let failures = flow.job().metrics.model_failures.with_label_values(&[name]);
         let listener = move |event: Event<'_>| {
             if let Event::Failed(..) = event {
-                metrics.model_failures.with_label_values(&[operator.as_str()]).inc();
+                failures.inc();
             }
         };
         shelf.follow(name, options.poll, Arc::new(listener));

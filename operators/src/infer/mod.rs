@@ -147,15 +147,16 @@ impl<'s, D: Features + ExchangeData + Clone> Infer<'s, D> for Stream<'s, D> {
         let node =
             flow.node("operator", name, format!("model {}", model.as_str()), self.origins())?;
         add_check::<D>(&flow, name, model.clone());
+        let name = OperatorName::new(name);
         let shelf = match flow.mode() {
             Mode::Plan => None,
-            Mode::Run => Some(
-                follow::open(&flow, name, &model, options, D::NAMES)
-                    .map_err(|e| failed(name, e))?,
-            ),
+            Mode::Run => {
+                // A model that panics does so by its operator's name.
+                let open = || follow::open(&flow, name.as_str(), &model, options, D::NAMES);
+                Some(name.run(open).map_err(|e| failed(name.as_str(), e))?)
+            }
         };
 
-        let name = OperatorName::new(name);
         let openings = shelf.clone().map(|shelf| follow::choose(&flow, name, shelf));
         let mut builder = OperatorBuilder::new(name.as_str().to_string(), flow.scope());
         let mut data = builder.new_input(self.into_timely(), Pipeline);

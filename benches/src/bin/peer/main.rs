@@ -3,9 +3,10 @@
 //!
 //! `TIDEFLOW_EPOCH_MS` is the time between two epochs (50); `TIDEFLOW_DECODE=serde` reads records with a
 //! general JSON library, and not with a decoder that knows their fields. State goes to `PEER_STATE_DIR`,
-//! which must be there and empty. What it says of itself goes to standard error.
+//! which must be there and empty. `TIDEFLOW_MODEL` is the folder of the model of `score`. What it says of itself goes to standard error.
 
 mod latency;
+mod score;
 mod window;
 
 use std::sync::Arc;
@@ -72,7 +73,8 @@ fn main() -> Result<()> {
     let build: Build = match workload.as_str() {
         "window" => window::window,
         "latency" => latency::latency,
-        _ => bail!("workload `{workload}`: expected `window` or `latency`"),
+        "score" => score::score,
+        _ => bail!("workload `{workload}`: expected `window`, `latency` or `score`"),
     };
     if !["at_least_once", "exactly_once"].contains(&mode.as_str()) {
         bail!("mode `{mode}`: expected `at_least_once` or `exactly_once`");
@@ -92,8 +94,8 @@ fn main() -> Result<()> {
             out_of_orderness_ms: 0,
             max_future_ms: u64::MAX,
             idle_after_ms: 2_000,
-            // `latency` goes by no time, and its first readings are of 1970.
-            max_ahead_ms: if workload == "latency" { u64::MAX } else { 3_600_000 },
+            // The others go by no time, and the first readings of `latency` are of 1970.
+            max_ahead_ms: if workload == "window" { 3_600_000 } else { u64::MAX },
             refresh_ms: 5_000,
             queue_kb: 65_536,
             group: run_id.clone(),

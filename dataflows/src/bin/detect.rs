@@ -1,0 +1,162 @@
+//! Judges recordings: `detect --format skab|nab|cmapss --in DIR --out DIR`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tideflow::core::Stop;
+use tideflow::models::{ModelRef, Runtime};
+use tideflow_dataflows::detect::{
+    Detected, Format, Method, Pump, Recording, Series, Turbofan, detect, features, read, train,
+    write,
+};
+
+/// Finds anomalies in recordings, and says how long engines last: row by row, never looking ahead.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Action>,
+    #[command(flatten)]
+    judge: Option<Judge>,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Writes the features that a model learns from, as the graph computes them.
+    Features(Write),
+}
+
+#[derive(Args)]
+struct Input {
+    /// What the recordings look like.
+    #[arg(long, value_enum)]
+    format: Name,
+    /// The folder of the recordings: every `*.csv` below it; of C-MAPSS `train_FD001.txt` and `test_FD001.txt`.
+    #[arg(long = "in", value_name = "DIR")]
+    input: PathBuf,
+    /// Worker threads.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    workers: u8,
+}
+
+#[derive(Args)]
+struct Judge {
+    #[command(flatten)]
+    input: Input,
+    /// The folder for the results: a file for each recording, under the same path; of C-MAPSS `rul.csv`.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The folder of the model. Without it one is trained first, as the format's protocol says: for SKAB on the
+    /// first 400 rows of each recording, for C-MAPSS on `train_FD001.txt`, for NAB on generated series, once.
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Write {
+    #[command(flatten)]
+    input: Input,
+    /// The Parquet file.
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Name {
+    /// Pumps with eight sensors, as the Skoltech Anomaly Benchmark has them.
+    Skab,
+    /// Single series, as the Numenta Anomaly Benchmark has them.
+    Nab,
+    /// Turbofan engines, as NASA's C-MAPSS FD001 has them.
+    Cmapss,
+}
+
+/// Where the model of a series is kept: it is the same for all of them.
+const SERIES_MODEL: &str = ".tideflow/models/series_anomaly";
+const LIVES: &str = "train_FD001.txt";
+const ENGINES: &str = "test_FD001.txt";
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match (&cli.command, &cli.judge) {
+        (Some(Action::Features(to)), _) => write_features(to),
+        (None, Some(judge)) => judge_all(judge),
+        (None, None) => Err(anyhow::anyhow!("nothing to do: `detect --help` says what there is")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn write_features(Write { input, to }: &Write) -> anyhow::Result<()> {
+    let rows = match input.format {
+        Name::Skab => features_of::<Pump>(input, Format::Skab, to)?,
+        Name::Nab => features_of::<Series>(input, Format::Nab, to)?,
+        Name::Cmapss => features_of::<Turbofan>(input, Format::Cmapss, to)?,
+    };
+    println!("features of {rows} rows in {}", to.display());
+    Ok(())
+}
+
+fn features_of<M: Method>(input: &Input, format: Format, to: &Path) -> anyhow::Result<usize> {
+    let recordings = read(format, &input.input, LIVES)?;
+    let whole_lives = format == Format::Cmapss;
+    features::<M>(&recordings, whole_lives, to, usize::from(input.workers), &Stop::default())
+}
+
+fn judge_all(judge: &Judge) -> anyhow::Result<()> {
+    match judge.input.format {
+        Name::Skab => judge_with::<Pump>(judge, Format::Skab),
+        Name::Nab => judge_with::<Series>(judge, Format::Nab),
+        Name::Cmapss => judge_with::<Turbofan>(judge, Format::Cmapss),
+    }
+}
+
+fn judge_with<M: Method>(judge: &Judge, format: Format) -> anyhow::Result<()> {
+    let Judge { input, out, model } = judge;
+    let recordings = read(format, &input.input, ENGINES)?;
+    let work = tempfile::tempdir().context("making a folder for a while")?;
+    let folder = match model {
+        Some(model) => model.clone(),
+        None => trained::<M>(input, format, work.path())?,
+    };
+    let since = Instant::now();
+    let model = ModelRef::folder(&folder, None, Runtime::InProcess);
+    let workers = usize::from(input.workers);
+    let Detected { outcomes, failed } = detect::<M>(&recordings, model, workers, &Stop::default())?;
+    ensure!(failed.is_empty(), "{} rows could not be judged: {}", failed.len(), failed[0]);
+    write(format, out, &recordings, &outcomes)?;
+    let rows: usize = recordings.iter().map(|recording: &Recording| recording.rows.len()).sum();
+    let alarms = outcomes.iter().filter(|outcome| outcome.alarm).count();
+    let seconds = since.elapsed().as_secs_f64();
+    println!(
+        "{} recordings, {rows} rows, {alarms} alarms in {seconds:.1} s; results in {}",
+        recordings.len(),
+        out.display()
+    );
+    Ok(())
+}
+
+/// Trains what the protocol trains: the model's folder.
+fn trained<M: Method>(input: &Input, format: Format, work: &Path) -> anyhow::Result<PathBuf> {
+    let kept = PathBuf::from(SERIES_MODEL);
+    if format == Format::Nab && kept.join("manifest.json").is_file() {
+        return Ok(kept);
+    }
+    eprintln!("training `{}`", M::RECIPE);
+    if format == Format::Nab {
+        train(M::RECIPE, None, &kept)?;
+        return Ok(kept);
+    }
+    let (data, model) = (work.join("features.parquet"), work.join("model"));
+    features_of::<M>(input, format, &data)?;
+    train(M::RECIPE, Some(&data), &model)?;
+    Ok(model)
+}

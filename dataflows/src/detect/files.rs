@@ -1,0 +1,160 @@
+//! Recordings as files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+
+use super::graph::Reading;
+
+/// What recordings look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// SKAB: `;`-separated with a header, a time and eight sensors of a pump.
+    Skab,
+    /// NAB: `,`-separated with a header, a time and a value.
+    Nab,
+    /// C-MAPSS FD001: `train_FD001.txt` and `test_FD001.txt`, separated by spaces.
+    Cmapss,
+}
+
+/// A recording.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recording {
+    /// Its file, below the folder; of an engine its number.
+    pub name: PathBuf,
+    /// The time of each row, as it was written; of an engine the cycle.
+    pub times: Vec<String>,
+    /// What was recorded, a row each.
+    pub rows: Vec<Vec<f64>>,
+}
+
+/// The sensors of a pump, by their names in the header.
+const PUMP: [&str; 8] = [
+    "Accelerometer1RMS",
+    "Accelerometer2RMS",
+    "Current",
+    "Pressure",
+    "Temperature",
+    "Thermocouple",
+    "Voltage",
+    "Volume Flow RateRMS",
+];
+/// Columns of an engine's row: unit, cycle, three settings, 21 sensors.
+const ENGINE_COLUMNS: usize = 26;
+/// Of an engine: whose row it is, and when.
+const ENGINE_KEYS: usize = 2;
+
+impl Recording {
+    /// Its rows as records of the graph.
+    pub fn readings(&self, part: u64) -> Vec<Reading> {
+        let reading =
+            |(row, values): (u64, &Vec<f64>)| Reading { part, row, values: values.clone() };
+        (0..).zip(&self.rows).map(reading).collect()
+    }
+}
+
+/// The recordings of every `*.csv` below a folder, in the order of their paths; of engines those of the file
+/// `name` in it.
+///
+/// # Errors
+/// Names the file and the line at fault, or says that there is nothing.
+pub fn read(format: Format, folder: &Path, name: &str) -> anyhow::Result<Vec<Recording>> {
+    if format == Format::Cmapss {
+        return engines(&folder.join(name));
+    }
+    let mut files = Vec::new();
+    collect(folder, &mut files).with_context(|| format!("reading `{}`", folder.display()))?;
+    files.sort();
+    ensure!(!files.is_empty(), "no `*.csv` below `{}`", folder.display());
+    let one = |file: &PathBuf| {
+        let (times, rows) = match format {
+            Format::Skab => table(file, b';', &["datetime"], &PUMP),
+            _ => table(file, b',', &["timestamp"], &["value"]),
+        }
+        .with_context(|| format!("reading `{}`", file.display()))?;
+        let name = file.strip_prefix(folder).unwrap_or(file).to_path_buf();
+        Ok(Recording { name, times, rows })
+    };
+    files.iter().map(one).collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The columns of these names, wherever they are: the first as text, the others as numbers.
+fn table(
+    file: &Path,
+    separator: u8,
+    text: &[&str; 1],
+    numbers: &[&str],
+) -> anyhow::Result<(Vec<String>, Vec<Vec<f64>>)> {
+    let mut reader = csv::ReaderBuilder::new().delimiter(separator).from_path(file)?;
+    let header = reader.headers()?.clone();
+    let place = |name: &&str| {
+        let found = header.iter().position(|column| column.trim() == *name);
+        found.with_context(|| format!("no column `{name}`, only {header:?}"))
+    };
+    let time = place(&text[0])?;
+    let places: Vec<usize> = numbers.iter().map(place).collect::<Result<_, _>>()?;
+    let (mut times, mut rows) = (Vec::new(), Vec::new());
+    for record in reader.records() {
+        let record = record?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let number = |place: &usize| number(record.get(*place).unwrap_or_default(), line);
+        rows.push(places.iter().map(number).collect::<Result<_, _>>()?);
+        times.push(record.get(time).unwrap_or_default().to_string());
+    }
+    Ok((times, rows))
+}
+
+fn number(text: &str, line: u64) -> anyhow::Result<f64> {
+    let number: Option<f64> = text.trim().parse().ok();
+    number
+        .filter(|number| number.is_finite())
+        .with_context(|| format!("line {line}: expected a number, found `{text}`"))
+}
+
+/// Engines, each a recording, in the order of the file.
+fn engines(file: &Path) -> anyhow::Result<Vec<Recording>> {
+    let doing = || format!("reading `{}`", file.display());
+    let text = fs::read_to_string(file).with_context(doing)?;
+    let mut recordings: Vec<Recording> = Vec::new();
+    for (line, row) in (1..).zip(text.lines()) {
+        let values: Vec<&str> = row.split_whitespace().collect();
+        if values.is_empty() {
+            continue;
+        }
+        if values.len() != ENGINE_COLUMNS {
+            let found = values.len();
+            bail!("{}: line {line}: expected {ENGINE_COLUMNS} columns, found {found}", doing());
+        }
+        let (keys, values) = values.split_at(ENGINE_KEYS);
+        let values = values.iter().map(|text| number(text, line)).collect::<Result<_, _>>();
+        let values: Vec<f64> = values.with_context(doing)?;
+        let name = PathBuf::from(keys[0]);
+        if recordings.last().is_none_or(|last| last.name != name) {
+            ensure!(
+                recordings.iter().all(|r| r.name != name),
+                "{}: line {line}: unit {} again, expected the rows of each together",
+                doing(),
+                keys[0]
+            );
+            recordings.push(Recording { name, times: Vec::new(), rows: Vec::new() });
+        }
+        let last = recordings.last_mut().expect("just made");
+        last.times.push(keys[1].to_string());
+        last.rows.push(values);
+    }
+    ensure!(!recordings.is_empty(), "no rows in `{}`", file.display());
+    Ok(recordings)
+}

@@ -1,0 +1,133 @@
+//! Runs the graph over recordings, or computes the same without it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::ensure;
+use tideflow::core::timely;
+use tideflow::core::{Emit, Failure, Flow, Job, LogOnly, RecentBindings, Stop, execute};
+use tideflow::models::{Model, VersionId};
+use tideflow::operators::Scorer;
+use tideflow::prelude::*;
+
+use super::files::Recording;
+use super::graph::{Item, Method, Outcome, Outputs, Reading, judge, trace};
+use super::parquet::{self, Table};
+
+/// Bindings that are kept to look at.
+const BINDINGS: usize = 16;
+
+/// What came out.
+#[derive(Debug, Default, PartialEq)]
+pub struct Detected {
+    /// In the order of parts and rows.
+    pub outcomes: Vec<Outcome>,
+    /// Why rows could not be judged.
+    pub failed: Vec<String>,
+}
+
+fn source(recordings: &[Recording]) -> VecSource<Reading> {
+    VecSource::new(
+        (0..).zip(recordings).map(|(part, recording)| recording.readings(part)).collect(),
+    )
+}
+
+fn run(
+    workers: usize,
+    stop: &Stop,
+    build: impl Fn(&Flow<'_>) -> Result<(), BuildError> + Send + Sync + 'static,
+) -> anyhow::Result<()> {
+    let job = Job { stop: stop.clone(), failure: Failure::default(), ..Job::default() };
+    let durability = LogOnly::new(RecentBindings::new(BINDINGS));
+    Ok(execute(timely::Config::process(workers), &job, durability, |_| (), build)?)
+}
+
+/// Judges every row of the recordings.
+///
+/// # Errors
+/// When the model cannot be used, or a worker fails.
+pub fn detect<M: Method>(
+    recordings: &[Recording],
+    model: impl Scorer + Clone + Send + Sync + 'static,
+    workers: usize,
+    stop: &Stop,
+) -> anyhow::Result<Detected> {
+    let (outcomes, failed) = (VecSink::new(), VecSink::new());
+    let (source, sinks) = (source(recordings), (outcomes.clone(), failed.clone()));
+    run(workers, stop, move |flow| {
+        let (readings, _) = flow.source("recordings", source.clone())?;
+        let Outputs { outcomes, failed } = judge::<M>(readings, &model)?;
+        flow.sink("outcomes", outcomes, sinks.0.clone())?;
+        flow.sink("failed", failed, sinks.1.clone())
+    })?;
+    let mut outcomes: Vec<Outcome> = outcomes.take().into_iter().map(|(_, o)| o).collect();
+    outcomes.sort_by_key(|outcome| (outcome.part, outcome.row));
+    let failed = failed.take().into_iter().map(|(_, rejected)| rejected.detail).collect();
+    Ok(Detected { outcomes, failed })
+}
+
+/// Writes the features of every row, as the graph computes them, to a Parquet file; with what is left of an
+/// engine's life as the label, where the recordings are whole lives.
+///
+/// # Errors
+/// When a worker fails, the file cannot be written, or there are no features.
+pub fn features<M: Method>(
+    recordings: &[Recording],
+    whole_lives: bool,
+    file: &Path,
+    workers: usize,
+    stop: &Stop,
+) -> anyhow::Result<usize> {
+    let items = VecSink::new();
+    let (source, sink) = (source(recordings), items.clone());
+    run(workers, stop, move |flow| {
+        let (readings, _) = flow.source("recordings", source.clone())?;
+        flow.sink("features", trace::<M>(readings)?, sink.clone())
+    })?;
+    let mut items: Vec<Item<M>> = items.take().into_iter().map(|(_, item)| item).collect();
+    items.sort_by_key(|item| (item.part, item.row));
+    ensure!(!items.is_empty(), "no recording has rows enough for features");
+    let mut table = Table::default();
+    for Item { part, row, features, .. } in &items {
+        let recording = &recordings[*part as usize];
+        table.keys.push(recording.name.display().to_string());
+        // Cycles of engines are counted from 1.
+        table.times.push(*row as i64 + i64::from(whole_lives));
+        table.features.extend(features);
+        if whole_lives {
+            table.labels.push((recording.rows.len() - 1) as f64 - *row as f64);
+        }
+    }
+    parquet::write(file, M::FEATURES, &table)?;
+    Ok(items.len())
+}
+
+/// What [`detect`] says, without a graph: a loop over each recording, and the model called with the whole of it.
+///
+/// # Errors
+/// When the model fails.
+pub fn offline<M: Method>(
+    recordings: &[Recording],
+    (id, model): (VersionId, Arc<dyn Model>),
+) -> anyhow::Result<Vec<Outcome>> {
+    let (mut outcomes, id) = (Emit::default(), Arc::new(id));
+    let outputs = model.signature().outputs.len();
+    for (part, recording) in (0..).zip(recordings) {
+        let (mut trace, mut items) = (M::Trace::default(), Emit::default());
+        recording.readings(part).into_iter().for_each(|r| trace.step(r, &mut items));
+        let items = items.take();
+        let mut verdict = M::Verdict::default();
+        for batch in items.chunks(id.batch_rows) {
+            let mut rows: Vec<f64> = batch.iter().flat_map(|item| item.features.clone()).collect();
+            rows.resize(id.batch_rows * M::FEATURES.len(), 0.0);
+            let mut scores = Vec::new();
+            model.score(&rows, id.batch_rows, &mut scores)?;
+            for (of, scores) in batch.iter().zip(scores.chunks(outputs)) {
+                let (score, others) = (scores[0], scores[1..].to_vec());
+                let scored = Scored { of: of.clone(), score, others, model: id.clone() };
+                verdict.step(scored, &mut outcomes);
+            }
+        }
+    }
+    Ok(outcomes.take())
+}

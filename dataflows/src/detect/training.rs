@@ -1,0 +1,42 @@
+//! Has the training package make a model.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+/// The checkout that holds the training package and its Python, around the program or the current folder.
+fn checkout() -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe().unwrap_or_default();
+    let here = std::env::current_dir().unwrap_or_default();
+    let mut around = program.ancestors().chain(here.ancestors());
+    let found = around.find(|folder| {
+        folder.join(".tideflow/venv/bin/python").exists() && folder.join(PACKAGE).is_dir()
+    });
+    let found = found.map(Path::to_path_buf);
+    found.context("no checkout with a Python environment around the program: run `make setup`")
+}
+
+const PACKAGE: &str = "models/training";
+
+/// Trains the model of a recipe, on a file of features where it learns from data, into the folder `out`.
+///
+/// # Errors
+/// When there is no training package, or training fails: with what it said.
+pub fn train(recipe: &str, data: Option<&Path>, out: &Path) -> anyhow::Result<()> {
+    let checkout = checkout()?;
+    let mut command = Command::new(checkout.join(".tideflow/venv/bin/python"));
+    command.env("PYTHONPATH", checkout.join(PACKAGE)).args(["-m", "tideflow_training", "train"]);
+    command.arg(recipe).arg("--out").arg(out);
+    if let Some(data) = data {
+        command.arg("--data").arg(data);
+    }
+    // A model that only serves these recordings is registered nowhere.
+    command.env_remove("MLFLOW_TRACKING_URI");
+    let ended = command.output().with_context(|| format!("training `{recipe}`"))?;
+    if !ended.status.success() {
+        let said = String::from_utf8_lossy(&ended.stderr);
+        bail!("training `{recipe}` failed: {}", said.trim());
+    }
+    Ok(())
+}
