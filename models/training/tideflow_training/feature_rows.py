@@ -47,7 +47,7 @@ class FeatureRows:
 
     def keys(self) -> list[str]:
         """Every key once, in their order."""
-        return list(dict.fromkeys(self.key))
+        return list(dict.fromkeys(self.key.tolist()))
 
     @property
     def digest(self) -> str:

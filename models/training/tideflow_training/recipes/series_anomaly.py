@@ -148,24 +148,17 @@ class SeriesAnomaly(Recipe):
         count, seed = wanted.definition["series"], wanted.definition["seed"]
         # Of its own stream: training takes the seed alone.
         random = np.random.default_rng((seed, 1))
-        noise_left, areas = [], {"clean": [], "raw": []}
-        for _ in range(count):
-            left, found = _judge(model, *_unusual_series(random))
-            noise_left.append(left)
-            for name, area in found.items():
-                areas[name].append(area)
-        clean, raw = (float(np.mean(areas[name])) for name in ("clean", "raw"))
+        judged = [_judge(model, *_unusual_series(random)) for _ in range(count)]
+        before, left, clean, raw = (np.array(each) for each in zip(*judged))
+        areas = {"clean": clean, "raw": raw}
         return Evaluation(
             f"{count} made-up series with something unusual in each, by the nearest past window",
             {
-                "noise_left": float(np.median(noise_left)),
-                "auc": clean,
-                "auc_raw": raw,
-                "auc_gain": clean - raw,
+                "noise_left": float(left.sum() / before.sum()),
+                "auc": float(np.mean(clean)),
+                "auc_raw": float(np.mean(raw)),
             },
-            plots={
-                "auc": plots.histogram({k: np.array(v) for k, v in areas.items()}, "AUC of a series")
-            },
+            plots={"auc": plots.histogram(areas, "AUC of a series")},
         )
 
 
@@ -190,25 +183,24 @@ def _unusual_series(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray
 
 def _judge(
     model: Loaded, course: np.ndarray, values: np.ndarray, unusual: slice
-) -> tuple[float, dict[str, float]]:
-    """How much of the noise is left in cleaned windows, 1 being all of it; and how well the distance
-    to the nearest past window tells unusual rows from those before, cleaned and raw."""
-    windows, targets = (
+) -> tuple[float, float, float, float]:
+    """The mean square of the noise in windows, before and after they are cleaned; and how well the
+    distance to the nearest past window tells unusual rows from those before, cleaned and raw."""
+    windows, courses = (
         np.lib.stride_tricks.sliding_window_view(each, WINDOW) for each in (values, course)
     )
-    mean, unit = windows.mean(axis=1, keepdims=True), windows.std(axis=1, keepdims=True) + 1e-3
-    features = ((windows - mean) / unit).astype(np.float32)
-    clean = mean + unit * model.predict({"features": features})["clean"]
-    raw, truth = windows[:, -CLEAN:], targets[:, -CLEAN:]
-    noise = np.mean((raw - truth) ** 2)
-    left = float(np.mean((clean - truth) ** 2) / max(noise, 1e-12))
-    # The window of a row ends with it.
+    features, truth = scaled(windows, courses)
+    clean = model.predict({"features": features})["clean"]
+    raw, truth = features[:, -CLEAN:], truth[:, -CLEAN:]
+    noise = [float(np.mean((found - truth) ** 2)) for found in (raw, clean)]
+    # Distances are in the units of the series. The window of a row ends with it.
+    mean, unit = windows.mean(axis=1, keepdims=True), windows.std(axis=1, keepdims=True)
     first, last = unusual.start - WINDOW + 1, unusual.stop - WINDOW + 1
-    areas = {}
-    for name, shapes in (("clean", clean), ("raw", raw)):
+    areas = []
+    for shapes in (mean + unit * clean, windows[:, -CLEAN:]):
         distance = _nearest_past(shapes)
-        areas[name] = area_under_roc(distance[first // 2 : first], distance[first:last])
-    return left, areas
+        areas.append(area_under_roc(distance[first // 2 : first], distance[first:last]))
+    return noise[0], noise[1], areas[0], areas[1]
 
 
 def _nearest_past(shapes: np.ndarray) -> np.ndarray:
