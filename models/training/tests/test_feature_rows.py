@@ -64,7 +64,10 @@ def test_the_digest_is_of_what_a_model_is_given(tmp_path):
         ({"a": None}, "no column `a`; found `key`, `time`, `b`, `label`"),
         ({"a": None, "time": None}, "no column `time`, `a`; found `key`, `b`, `label`"),
         ({"a": [1.0, np.nan, 1.0, 1.0]}, "column `a`, row 1: expected a finite number, found nan"),
-        ({"b": [1.0, 1.0, 1.0, -np.inf]}, "column `b`, row 3: expected a finite number, found -inf"),
+        (
+            {"b": [1.0, 1.0, 1.0, -np.inf]},
+            "column `b`, row 3: expected a finite number, found -inf",
+        ),
         ({"label": [0.0, None, 0.0, 1.0]}, "column `label`, row 1: expected a value, found none"),
         ({"key": ["x", "x", None, "y"]}, "column `key`, row 2: expected a value, found none"),
         ({"key": [1, 2, 3, 4]}, "column `key`: expected text, found int64"),

@@ -37,7 +37,7 @@ def test_the_features_are_levels_then_slopes_of_each_span_then_the_cycle():
 def test_lives_are_told_up_to_the_cap_for_engines_that_were_kept_back(engines, tmp_path):
     judged = RECIPE.evaluate(engines.model, EvaluationSet(WANTED, tmp_path, engines.data))
     assert judged.about.startswith("2 engines that were kept back, 7 to 145 cycles before the end")
-    assert judged.metrics["engines"] == 2.0
+    assert judged.metrics["engines_kept_back"] == 2.0
     # Always saying the mean is off by about 40.
     assert judged.metrics["rmse"] < 30.0
     columns = engine_columns(seed=2)
@@ -70,5 +70,5 @@ def test_a_model_of_all_engines_is_not_judged(engines, tmp_path):
     assert "kept_back_capped_rmse" not in trained.metrics
     model = export(trained, tmp_path / "model", name="engines", version="1")
     judged = RECIPE.evaluate(model, EvaluationSet(WANTED, tmp_path, engines.data))
-    assert judged.metrics == {"engines": 0.0}
+    assert judged.metrics == {"engines_kept_back": 0.0}
     assert "nothing to judge by" in judged.about

@@ -18,7 +18,7 @@ class Ensemble(keras.layers.Layer):
     """
 
     def __init__(self, members: int, widths: tuple[int, ...], *, seed: int, start: float = 0.0):
-        """First weights are normal with variance 1 / inputs, drawn from numpy's generator of `seed`;
+        """First weights are normal with variance 1 / inputs, from numpy's generator of `seed`;
         `start` is the first bias of the output."""
         super().__init__(name="ensemble")
         self.members = members

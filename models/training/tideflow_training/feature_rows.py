@@ -138,4 +138,6 @@ def _numbers(path: Path | str, name: str, column: pa.ChunkedArray) -> np.ndarray
 def _expect_whole(path: Path | str, name: str, column: pa.ChunkedArray) -> None:
     if column.null_count:
         row = pc.index(column.is_null(), True).as_py()
-        raise FeatureRowsError(f"`{path}`: column `{name}`, row {row}: expected a value, found none")
+        raise FeatureRowsError(
+            f"`{path}`: column `{name}`, row {row}: expected a value, found none"
+        )

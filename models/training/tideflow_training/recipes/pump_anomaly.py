@@ -1,9 +1,9 @@
 """The pump model: how far the sensors of a pump are from what they did while it was calibrated.
 
-It learns from the first rows of every recording, which are taken for usual, without any label. Eight
-small autoencoders squeeze seven standardised, smoothed channels through four numbers; the farther
-the channels are from anything usual, the worse they come back. Training stops early, and the loss
-grows only linearly beyond 1: a recording that begins with a fault does not rule the others.
+It learns from the first rows of every recording, which are taken for usual, without any label.
+Eight small autoencoders squeeze seven standardised, smoothed channels through four numbers; the
+farther the channels are from anything usual, the worse they come back. Training stops early, and
+the loss grows only linearly beyond 1: a recording that begins with a fault does not rule the rest.
 
 Distances are in units of the one that nine of ten training rows stay below.
 """

@@ -121,10 +121,9 @@ class SeriesAnomaly(Recipe):
         model, served = build()
         epochs = options.epochs or EPOCHS
         steps = epochs * -(-len(windows) // BATCH)
-        model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(RATE, steps)), loss)
-        losses = fit(
-            model, windows, targets, epochs=epochs, batch=BATCH, seed=options.seed
-        )["loss"]
+        rate = keras.optimizers.schedules.CosineDecay(RATE, steps)
+        model.compile(keras.optimizers.Adam(rate), loss)
+        losses = fit(model, windows, targets, epochs=epochs, batch=BATCH, seed=options.seed)["loss"]
         return Trained(
             model=served,
             inputs=(InputTensor("features", tuple(Feature(name, "1") for name in FEATURES)),),
@@ -204,8 +203,8 @@ def _judge(
 
 
 def _nearest_past(shapes: np.ndarray) -> np.ndarray:
-    """The distance of each window to the nearest that is more than `APART` rows older; 0 where there
-    is none."""
+    """The distance of each window to the nearest that is more than `APART` rows older; 0 where
+    there is none."""
     square = np.sum(shapes**2, axis=1)
     between = square[:, None] + square[None, :] - 2.0 * shapes @ shapes.T
     age = np.arange(len(shapes))[:, None] - np.arange(len(shapes))[None, :]

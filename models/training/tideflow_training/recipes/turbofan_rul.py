@@ -149,13 +149,11 @@ class TurbofanRul(Recipe):
             learnt, judged = rows.where(~back), rows.where(back)
             if len(judged) == 0:
                 raise FeatureRowsError(
-                    f"`{options.data}`: expected at least {KEPT_BACK_EVERY} engines, one to be kept "
-                    f"back, found {len(rows.keys())}"
+                    f"`{options.data}`: expected at least {KEPT_BACK_EVERY} engines, one to be "
+                    f"kept back, found {len(rows.keys())}"
                 )
         scale = Scale(learnt.features)
-        ensemble = Ensemble(
-            MEMBERS, (len(FEATURES), *HIDDEN, 1), seed=options.seed, start=START
-        )
+        ensemble = Ensemble(MEMBERS, (len(FEATURES), *HIDDEN, 1), seed=options.seed, start=START)
         passes = -(-len(learnt) // BATCH)
         steps = options.epochs * passes if options.epochs else STEPS
         losses = _fit(ensemble, scale, learnt, steps, options.seed)
@@ -196,7 +194,7 @@ class TurbofanRul(Recipe):
         rows = rows.where(kept_back(rows) & usable & (rows.time >= of["cycles_min"]))
         if not model.manifest["metrics"].get("engines_kept_back") or len(rows) == 0:
             about = "no engine was kept back, or none has such rows: nothing to judge by"
-            return Evaluation(about, {"engines": 0.0}, rows.digest)
+            return Evaluation(about, {"engines_kept_back": 0.0}, rows.digest)
         found = model.predict({"features": rows.features})["rul"][:, 0].astype(np.float64)
         errors = found - rows.label
         engines = [rows.key == key for key in rows.keys()]
@@ -204,7 +202,7 @@ class TurbofanRul(Recipe):
             "{engines} engines that were kept back, {rul_min} to {rul_max} cycles before the end "
             "and after at least {cycles_min}".format(engines=len(engines), **of),
             {
-                "engines": float(len(engines)),
+                "engines_kept_back": float(len(engines)),
                 "rows": float(len(rows)),
                 # Of every engine the same weight, however long it ran.
                 "rmse": float(np.sqrt(np.mean([np.mean(errors[of] ** 2) for of in engines]))),
