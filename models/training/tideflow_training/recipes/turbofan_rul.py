@@ -205,8 +205,8 @@ class TurbofanRul(Recipe):
                 "engines_kept_back": float(len(engines)),
                 "rows": float(len(rows)),
                 # Of every engine the same weight, however long it ran.
-                "rmse": float(np.sqrt(np.mean([np.mean(errors[of] ** 2) for of in engines]))),
-                "mean_error": float(np.mean([np.mean(errors[of]) for of in engines])),
+                "rmse": float(np.sqrt(np.mean([np.mean(errors[mine] ** 2) for mine in engines]))),
+                "mean_error": float(np.mean([np.mean(errors[mine]) for mine in engines])),
             },
             rows.digest,
             {"residuals": plots.residuals(rows.label, found, "rul")},
