@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use tempfile::TempDir;
 use tideflow::core::Stop;
@@ -105,15 +105,18 @@ fn put(file: &Path, text: &str) {
 /// The models, each trained once on what is above.
 struct Models {
     folder: TempDir,
+    training: Mutex<()>,
 }
 
 static MODELS: LazyLock<Models> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a folder for a while");
-    Models { folder }
+    Models { folder, training: Mutex::default() }
 });
 
 impl Models {
     fn of<M: Method>(&self, recordings: &[Recording], format: Format) -> PathBuf {
+        // One test trains, the others wait.
+        let _one = self.training.lock().unwrap_or_else(PoisonError::into_inner);
         let (data, out) = (
             self.folder.path().join(format!("{}.parquet", M::RECIPE)),
             self.folder.path().join(M::RECIPE),
@@ -123,7 +126,7 @@ impl Models {
             features::<M>(recordings, whole, &data, 2, &Stop::default())
                 .expect("there are features");
             let data = (format != Format::Nab).then_some(data.as_path());
-            train(M::RECIPE, data, &out).expect("the training package is there");
+            train::<M>(data, &out).expect("the training package is there");
         }
         out
     }

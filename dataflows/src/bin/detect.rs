@@ -1,33 +1,18 @@
 //! Judges recordings: `detect --format skab|nab|cmapss --in DIR --out DIR`.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 use tideflow::core::Stop;
 use tideflow::models::{ModelRef, Runtime};
 use tideflow_dataflows::detect::{
     Detected, Format, Method, Pump, Recording, Series, Turbofan, detect, features, read, train,
     write,
 };
-
-/// Finds anomalies in recordings, and says how long engines last: row by row, never looking ahead.
-#[derive(Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
-struct Cli {
-    #[command(subcommand)]
-    command: Option<Action>,
-    #[command(flatten)]
-    judge: Option<Judge>,
-}
-
-#[derive(Subcommand)]
-enum Action {
-    /// Writes the features that a model learns from, as the graph computes them.
-    Features(Write),
-}
 
 #[derive(Args)]
 struct Input {
@@ -42,7 +27,13 @@ struct Input {
     workers: u8,
 }
 
-#[derive(Args)]
+/// Finds anomalies in recordings, and says how long engines last: row by row, never looking ahead.
+#[derive(Parser)]
+#[command(
+    name = "detect",
+    version,
+    after_help = "`detect features` writes what models learn from; it has a --help of its own."
+)]
 struct Judge {
     #[command(flatten)]
     input: Input,
@@ -55,7 +46,9 @@ struct Judge {
     model: Option<PathBuf>,
 }
 
-#[derive(Args)]
+/// Writes the features that a model learns from, as the graph computes them.
+#[derive(Parser)]
+#[command(name = "detect features")]
 struct Write {
     #[command(flatten)]
     input: Input,
@@ -80,11 +73,12 @@ const LIVES: &str = "train_FD001.txt";
 const ENGINES: &str = "test_FD001.txt";
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let done = match (&cli.command, &cli.judge) {
-        (Some(Action::Features(to)), _) => write_features(to),
-        (None, Some(judge)) => judge_all(judge),
-        (None, None) => Err(anyhow::anyhow!("nothing to do: `detect --help` says what there is")),
+    let mut args: Vec<OsString> = std::env::args_os().collect();
+    let done = if args.get(1).is_some_and(|word| word == "features") {
+        args.remove(1);
+        write_features(&Write::parse_from(args))
+    } else {
+        judge_all(&Judge::parse_from(args))
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -152,11 +146,11 @@ fn trained<M: Method>(input: &Input, format: Format, work: &Path) -> anyhow::Res
     }
     eprintln!("training `{}`", M::RECIPE);
     if format == Format::Nab {
-        train(M::RECIPE, None, &kept)?;
+        train::<M>(None, &kept)?;
         return Ok(kept);
     }
     let (data, model) = (work.join("features.parquet"), work.join("model"));
     features_of::<M>(input, format, &data)?;
-    train(M::RECIPE, Some(&data), &model)?;
+    train::<M>(Some(&data), &model)?;
     Ok(model)
 }

@@ -75,6 +75,8 @@ where
     const FEATURES: &'static [&'static str];
     /// The recipe of the training package that makes its model.
     const RECIPE: &'static str;
+    /// Options of its training, where it is for these recordings alone and judged by nobody.
+    const TRAINING: &'static [&'static str] = &[];
     /// Makes features of rows.
     type Trace: Scan<Reading, Out = Item<Self>>;
     /// Makes outcomes of a model's outputs.

@@ -57,8 +57,8 @@ pub fn detect<M: Method>(
     run(workers, stop, move |flow| {
         let (readings, _) = flow.source("recordings", source.clone())?;
         let Outputs { outcomes, failed } = judge::<M>(readings, &model)?;
-        flow.sink("outcomes", outcomes, sinks.0.clone())?;
-        flow.sink("failed", failed, sinks.1.clone())
+        flow.sink("outcomes out", outcomes, sinks.0.clone())?;
+        flow.sink("failed out", failed, sinks.1.clone())
     })?;
     let mut outcomes: Vec<Outcome> = outcomes.take().into_iter().map(|(_, o)| o).collect();
     outcomes.sort_by_key(|outcome| (outcome.part, outcome.row));
@@ -82,7 +82,7 @@ pub fn features<M: Method>(
     let (source, sink) = (source(recordings), items.clone());
     run(workers, stop, move |flow| {
         let (readings, _) = flow.source("recordings", source.clone())?;
-        flow.sink("features", trace::<M>(readings)?, sink.clone())
+        flow.sink("features out", trace::<M>(readings)?, sink.clone())
     })?;
     let mut items: Vec<Item<M>> = items.take().into_iter().map(|(_, item)| item).collect();
     items.sort_by_key(|item| (item.part, item.row));

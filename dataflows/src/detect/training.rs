@@ -5,6 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
+use super::graph::Method;
+
 /// The checkout that holds the training package and its Python, around the program or the current folder.
 fn checkout() -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe().unwrap_or_default();
@@ -19,15 +21,15 @@ fn checkout() -> anyhow::Result<PathBuf> {
 
 const PACKAGE: &str = "models/training";
 
-/// Trains the model of a recipe, on a file of features where it learns from data, into the folder `out`.
+/// Trains the model of a method, on a file of features where it learns from data, into the folder `out`.
 ///
 /// # Errors
 /// When there is no training package, or training fails: with what it said.
-pub fn train(recipe: &str, data: Option<&Path>, out: &Path) -> anyhow::Result<()> {
-    let checkout = checkout()?;
+pub fn train<M: Method>(data: Option<&Path>, out: &Path) -> anyhow::Result<()> {
+    let (checkout, recipe) = (checkout()?, M::RECIPE);
     let mut command = Command::new(checkout.join(".tideflow/venv/bin/python"));
     command.env("PYTHONPATH", checkout.join(PACKAGE)).args(["-m", "tideflow_training", "train"]);
-    command.arg(recipe).arg("--out").arg(out);
+    command.arg(recipe).arg("--out").arg(out).args(M::TRAINING);
     if let Some(data) = data {
         command.arg("--data").arg(data);
     }

@@ -34,6 +34,7 @@ impl Method for Turbofan {
         "ln_cycle",
     ];
     const RECIPE: &'static str = "turbofan_rul";
+    const TRAINING: &'static [&'static str] = &["--all-engines"];
     type Trace = TurbofanTrace;
     type Verdict = TurbofanVerdict;
 }

@@ -52,7 +52,7 @@ fn a_graph_that_has_all_it_needs_passes_its_check() {
         "ok    configuration: 14 set, the rest by default".to_string(),
         format!("ok    broker `{brokers}`: answers"),
         format!("ok    topic `{readings}`: 4 partitions"),
-        "ok    model of `health`: health version 3, 12 features".to_string(),
+        "ok    model of `health`: health version 3, 12 features, 256 rows a call".to_string(),
         format!("ok    topic `{rejects}`: 2 partitions"),
     ] {
         assert!(check.out.lines().any(|found| found == line), "no `{line}` in:\n{}", check.out);
