@@ -27,8 +27,7 @@ impl Cache {
         let place = self.folder.join(digest);
         let is_name = digest.bytes().all(|b| b.is_ascii_hexdigit()) && !digest.is_empty();
         (is_name && place.is_dir()).then(|| {
-            // The time says when it was used last; without it, only the wrong one may go.
-            let _ = fs::File::open(&place).and_then(|f| f.set_modified(SystemTime::now()));
+            touch(&place);
             place
         })
     }
@@ -88,6 +87,12 @@ pub(crate) fn replace(file: &Path, content: &[u8]) -> std::io::Result<()> {
     std::io::Write::write_all(&mut partial, content)?;
     partial.persist(file)?;
     Ok(())
+}
+
+/// Notes that a model is used now. Without that, only the wrong one may go.
+#[expect(clippy::disallowed_methods, reason = "which copies are kept changes no result")]
+fn touch(place: &Path) {
+    let _ = fs::File::open(place).and_then(|folder| folder.set_modified(SystemTime::now()));
 }
 
 const PARTIAL: &str = "partial-";
@@ -155,7 +160,7 @@ mod tests {
         let cache = Cache::new(folder.path());
         let put_at = |n: usize| {
             let digest = put(&cache, &n.to_string(), None).unwrap();
-            let at = SystemTime::now() - Duration::from_secs(1_000 - n as u64);
+            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000 + n as u64);
             fs::File::open(folder.path().join(&digest)).unwrap().set_modified(at).unwrap();
             digest
         };

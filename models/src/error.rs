@@ -192,12 +192,12 @@ pub enum ModelLoadError {
         found: String,
     },
     /// A version that could be opened does not score.
-    #[error("trying version `{}` of model `{}`: {source}", id.version, id.name)]
+    #[error("trying version `{version}`: {source}")]
     Warm {
         /// The version.
-        id: VersionId,
+        version: String,
         /// What went wrong.
-        source: ScoreError,
+        source: Box<ScoreError>,
     },
     /// A golden row has another score than where the model was exported.
     #[error(
@@ -222,7 +222,7 @@ pub enum ModelLoadError {
         /// The rows.
         path: PathBuf,
         /// What went wrong.
-        source: ScoreError,
+        source: Box<ScoreError>,
     },
     /// This program cannot run this kind of model.
     #[error(

@@ -51,7 +51,7 @@ pub(crate) fn check(
     let rows = golden.join(&golden.inputs, inputs).map_err(|t| unfit("inputs", t))?;
     let expected = golden.join(&golden.outputs, outputs).map_err(|t| unfit("outputs", t))?;
     let found = score(model, &rows)
-        .map_err(|source| ModelLoadError::Score { path: path.clone(), source })?;
+        .map_err(|source| ModelLoadError::Score { path: path.clone(), source: Box::new(source) })?;
     let names = &model.signature().outputs;
     let same = |(found, expected): (f64, f64)| {
         (found - expected).abs() <= ABSOLUTE + RELATIVE * expected.abs()

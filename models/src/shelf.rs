@@ -150,8 +150,10 @@ impl Shelf {
         }
         let model = self.versions.open(id)?;
         (self.accept)(id, &*model)?;
-        let warm = model.warm(id.batch_rows);
-        warm.map_err(|source| ModelLoadError::Warm { id: id.clone(), source })?;
+        model.warm(id.batch_rows).map_err(|error| ModelLoadError::Warm {
+            version: id.version.clone(),
+            source: Box::new(error),
+        })?;
         let mut inner = self.inner();
         inner.needed.take_if(|(needed, _)| needed == id);
         inner.open.push((id.clone(), model));

@@ -156,7 +156,7 @@ fn the_model_is_called_beside_the_worker_and_always_with_a_full_batch() {
         assert_eq!((*by_worker, thread.as_str()), (false, "heat"));
         // No room has zero degrees: what follows the last room is what it was filled up with.
         let used = rows.iter().rposition(|celsius| *celsius != 0.0).map_or(0, |last| last + 1);
-        seen.extend(rows[..used].iter().map(|celsius| *celsius));
+        seen.extend(rows[..used].iter().copied());
     }
     assert_eq!(seen, rooms);
     assert!(calls.len() > 1_000 / 64, "the last batch was filled up: {} calls", calls.len());
