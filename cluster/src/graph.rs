@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tideflow_core::timely::{CommunicationConfig, Config, WorkerConfig};
 use tideflow_core::{
-    BuildError, CheckFailure, Durability, Ending, ErrorKind, Flow, Job, Metrics, OptionProblem,
-    Plan, RunError, Stop, execute, plan,
+    BuildError, Check, CheckFailure, Durability, Ending, ErrorKind, Flow, Job, Metrics,
+    OptionProblem, Plan, RunError, Stop, execute, plan,
 };
 
 use crate::exit::Exit;
@@ -164,12 +164,14 @@ impl<C: DeserializeOwned + Clone + Send + Sync + 'static> Runner for GraphRunner
         leave_when_asked_before_the_start(stop, started.clone());
         // Held while the graph runs: with it go connections that the checks have made.
         let plan = self.plan(&setup.config)?;
-        for (what, outcome) in plan.findings() {
-            let found = outcome.map_err(|failure| RunFailure {
-                kind: failure.kind,
-                message: format!("{what}: {}", failure.message),
-            })?;
-            tracing::info!("{what}: {found}");
+        for (Check { what, advisory, .. }, outcome) in plan.findings() {
+            match outcome {
+                Ok(found) => tracing::info!("{what}: {found}"),
+                Err(failure) if *advisory => tracing::warn!("{what}: {}", failure.message),
+                Err(CheckFailure { kind, message }) => {
+                    return Err(RunFailure { kind, message: format!("{what}: {message}") });
+                }
+            }
         }
         let job = Job {
             metrics: self.metrics.clone(),
@@ -219,6 +221,6 @@ fn leave_when_asked_before_the_start(stop: &Stop, started: Arc<AtomicBool>) {
     }
 }
 
-fn finding((what, outcome): (&str, Result<String, CheckFailure>)) -> Finding {
-    Finding { what: what.to_string(), outcome }
+fn finding((check, outcome): (&Check, Result<String, CheckFailure>)) -> Finding {
+    Finding { what: check.what.clone(), outcome }
 }

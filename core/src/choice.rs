@@ -101,11 +101,10 @@ pub(crate) struct Choices {
 }
 
 impl Choices {
-    /// Those of a graph on so many workers, which go on from what held last.
-    pub fn new(all: Vec<(String, Arc<dyn Choice>)>, last: &Chosen, workers: usize) -> Self {
+    /// Those of a graph on so many workers, which begin with what is wanted.
+    pub fn new(all: Vec<(String, Arc<dyn Choice>)>, workers: usize) -> Self {
         let value = |(name, choice): &(String, Arc<dyn Choice>)| {
-            let held = last.get(name).map(String::from);
-            Some((name.clone(), held.or_else(|| choice.wanted())?))
+            choice.wanted().map(|value| (name.clone(), value))
         };
         let chosen = all.iter().filter_map(value).collect();
         Choices { all, chosen, workers, ..Choices::default() }
@@ -174,8 +173,7 @@ impl<'s> Flow<'s> {
     /// Has every epoch's binding say what of this choice holds in it. Returns each epoch's opening, on every
     /// worker, in no order; the choice's own value is under `name`.
     ///
-    /// The first epoch that was never opened before goes on with what held last, or with what the process of
-    /// worker 0 wants.
+    /// The first epoch that was never opened before opens with what the process of worker 0 wants.
     pub fn choose(&self, name: &str, choice: Arc<dyn Choice>) -> StreamVec<'s, Epoch, Opening> {
         let openings = self.openings();
         self.add_choice(name, choice.clone());
@@ -249,8 +247,7 @@ mod tests {
         let wants = Arc::new(Wants::default());
         let want = |value: &str| *wants.0.lock().expect("no panic") = value.to_string();
         want("1");
-        let mut choices =
-            Choices::new(vec![("m".to_string(), wants.clone())], &Chosen::default(), 2);
+        let mut choices = Choices::new(vec![("m".to_string(), wants.clone())], 2);
         let mut open = |epoch, heard: &[Ready]| {
             heard.iter().for_each(|ready| choices.hear(ready.clone()));
             let Opening { chosen, next, .. } = choices.open(epoch);
@@ -278,14 +275,14 @@ mod tests {
     }
 
     #[test]
-    fn a_graph_goes_on_with_what_held_last() {
+    fn what_was_recorded_is_opened_as_it_was_and_what_comes_new_with_what_is_wanted() {
         let wants = Arc::new(Wants(Mutex::new("2".to_string())));
-        let last = [("m", "1"), ("gone", "7")].into_iter().collect();
-        let mut choices = Choices::new(vec![("m".to_string(), wants)], &last, 1);
-        let Opening { chosen, next, .. } = choices.open(8);
-        assert_eq!(
-            (chosen, next),
-            ([("m", "1")].into_iter().collect(), [("m", "2")].into_iter().collect())
-        );
+        let mut choices = Choices::new(vec![("m".to_string(), wants)], 1);
+        let recorded = [("m", "1"), ("gone", "7")].into_iter().collect();
+        let holds = |opening: Opening| opening.chosen.get("m").map(String::from);
+        assert_eq!(holds(choices.opened(7, &recorded)).as_deref(), Some("1"));
+        // Before the graph had a choice.
+        assert_eq!(holds(choices.opened(6, &Chosen::default())).as_deref(), Some("2"));
+        assert_eq!(holds(choices.open(8)).as_deref(), Some("2"));
     }
 }

@@ -154,7 +154,7 @@ impl<'s> Flow<'s> {
         let binder = inner.binder.into_inner();
         let pace = (inner.pace, inner.published, snapshot_every);
         let choices = inner.choices.into_inner();
-        let choices = Choices::new(choices, &inner.resume.chosen(), scope.peers());
+        let choices = Choices::new(choices, scope.peers());
         binder.build(scope, &inner.job, inner.resume, pace, choices, log);
         inner.plan.into_inner()
     }

@@ -39,6 +39,9 @@ pub struct Check {
     pub key: String,
     /// What must have been found well before this makes sense: the key of another check.
     pub after: Option<String>,
+    /// Whether a start goes on though it has failed: a job that goes on may not need it, and a start that does
+    /// finds out by itself.
+    pub advisory: bool,
     /// Checks it: what was found, or what is wrong.
     pub run: Box<dyn Fn() -> Result<String, CheckFailure>>,
 }
@@ -71,7 +74,7 @@ pub struct Plan {
 
 impl Plan {
     /// Runs the checks one after the other: each as it is asked for.
-    pub fn findings(&self) -> impl Iterator<Item = (&str, Result<String, CheckFailure>)> {
+    pub fn findings(&self) -> impl Iterator<Item = (&Check, Result<String, CheckFailure>)> {
         // What was wrong with each, if anything was.
         let mut seen = BTreeMap::<&str, Option<&str>>::new();
         self.checks.iter().filter_map(move |check| {
@@ -86,9 +89,8 @@ impl Plan {
                     message: format!("not checked, because of {other}"),
                 }),
             };
-            let what = check.what.as_str();
-            seen.insert(&check.key, outcome.is_err().then_some(what));
-            Some((what, outcome))
+            seen.insert(&check.key, outcome.is_err().then_some(check.what.as_str()));
+            Some((check, outcome))
         })
     }
 

@@ -272,6 +272,9 @@ fn fault_what_is_no_recording_is_named_with_its_line() {
         assert_eq!(ended.status.code(), Some(2), "{}", said(&ended));
         said(&ended)
     };
+    fs::create_dir_all(folder.path().join("among")).expect("the folder is ours");
+    let among = ["--format", "skab", "--in", ".", "--out", "among/results"];
+    assert!(refused(&among).contains("results in `among/results` would lie among the recordings"));
     let skab = ["--format", "skab", "--in", "in", "--out", "out", "--model", "none"];
     assert!(refused(&skab).contains("error: reading `in`: "), "{}", refused(&skab));
     put(&folder.path().join("in/a.txt"), "");

@@ -18,7 +18,13 @@ impl Job {
             let (job, topic) = (self.clone(), name.clone());
             let run = move || job.own_topic(&topic, partitions).map_err(failure);
             let what = format!("topic `{name}`");
-            Check { key: what.clone(), what, after: after.clone(), run: Box::new(run) }
+            Check {
+                key: what.clone(),
+                what,
+                after: after.clone(),
+                advisory: false,
+                run: Box::new(run),
+            }
         });
         let job = self.clone();
         let store = move || {
@@ -31,12 +37,13 @@ impl Job {
             }
         };
         let what = format!("state `{}`", self.config.state);
-        let store = Check { key: what.clone(), what, after, run: Box::new(store) };
+        let store = Check { key: what.clone(), what, after, advisory: false, run: Box::new(store) };
         let (job, inputs, states) = (self.clone(), plan.inputs.clone(), plan.states.clone());
         let changes = move || job.changes(&inputs, &states).map_err(failure);
         let what = "state of the operators".to_string();
         let after = Some(store.key.clone());
-        let changes = Check { key: what.clone(), what, after, run: Box::new(changes) };
+        let changes =
+            Check { key: what.clone(), what, after, advisory: false, run: Box::new(changes) };
         [broker].into_iter().chain(topics).chain([store, changes]).collect()
     }
 

@@ -97,6 +97,12 @@ fn touch(place: &Path) {
 
 const PARTIAL: &str = "partial-";
 
+/// Removes a copy that is damaged.
+pub(crate) fn remove(place: &Path) {
+    tracing::warn!(copy = %place.display(), "a copy of a model is damaged, and is made anew");
+    let _ = fs::remove_dir_all(place);
+}
+
 /// Copies all files of a folder into another.
 pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), ModelLoadError> {
     let io = |source| ModelLoadError::Io { path: from.to_path_buf(), source };

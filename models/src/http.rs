@@ -59,6 +59,15 @@ impl Http {
         if !matches!(base.scheme(), "http" | "https") {
             return Err(wrong(format!("expected http or https, found `{}`", base.scheme())));
         }
+        if !base.username().is_empty() || base.password().is_some() {
+            return Err(HttpError {
+                doing: "preparing to ask".to_string(),
+                url: base.host_str().unwrap_or_default().to_string(),
+                reason: "expected an address without a login: a token is an option of its own"
+                    .into(),
+                kind: ErrorKind::Invalid,
+            });
+        }
         let timeout = Duration::from_millis(access.timeout_ms);
         let mut client = Client::builder().timeout(timeout).connect_timeout(timeout);
         if !access.ca_file.as_os_str().is_empty() {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::Cache;
 use crate::http::{Http, HttpAccess};
-use crate::{ErrorKind, Manifest, Model, ModelLoadError, ModelUri, Runtime, VersionId, Versions};
+use crate::{Manifest, Model, ModelLoadError, ModelUri, Runtime, VersionId, Versions};
 
 /// The tag of a version that holds the digest of its files.
 const DIGEST: &str = "tideflow.digest";
@@ -44,6 +44,14 @@ struct Note {
     created: i64,
     digest: String,
     batch_rows: usize,
+}
+
+impl Notes {
+    /// Those in a file; none where there is no such file, or none that can be read.
+    fn read(file: &Path) -> Self {
+        let text = fs::read(file).ok();
+        text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+    }
 }
 
 /// A version as the registry shows it.
@@ -97,9 +105,9 @@ impl Mlflow {
         runtime: Runtime,
     ) -> Result<Self, ModelLoadError> {
         let http = Http::new(access)?;
-        let notes = cache.join(format!("{}.json", encoded(&uri.name)));
-        let known = fs::read(&notes).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        let known = Mutex::new(known.unwrap_or_default());
+        // Another registry has other models of the same names.
+        let notes = cache.join(format!("{}@{}.json", encoded(&uri.name), encoded(&access.url)));
+        let known = Mutex::new(Notes::read(&notes));
         Ok(Mlflow { http, uri, cache: Cache::new(cache), runtime, notes, known })
     }
 
@@ -148,18 +156,6 @@ impl Mlflow {
         Ok(self.id(&version.version, &note))
     }
 
-    /// The version that the reference pointed to when the registry last answered, if its files are here.
-    fn remembered(&self) -> Option<VersionId> {
-        let known = self.known();
-        let version = match &self.uri.alias {
-            Some(alias) => known.aliases.get(alias)?,
-            None => self.uri.version.as_ref()?,
-        };
-        let note = known.versions.get(version)?;
-        self.cache.find(&note.digest)?;
-        Some(self.id(version, note))
-    }
-
     fn id(&self, version: &str, note: &Note) -> VersionId {
         VersionId {
             name: self.uri.name.clone(),
@@ -172,15 +168,17 @@ impl Mlflow {
     /// Writes down what the registry has said, for when it is away.
     fn note(&self, version: &str, note: &Note) {
         let mut known = self.known();
-        let mut notes = known.clone();
+        // Other processes note theirs.
+        let before = Notes::read(&self.notes);
+        let mut notes = before.clone();
         notes.versions.insert(version.to_string(), note.clone());
         if let Some(alias) = &self.uri.alias {
             notes.aliases.insert(alias.clone(), version.to_string());
         }
-        if notes == *known && self.notes.is_file() {
+        *known = notes;
+        if *known == before {
             return;
         }
-        *known = notes;
         let text = serde_json::to_vec_pretty(&*known).expect("names and numbers are JSON");
         if let Err(error) = crate::cache::replace(&self.notes, &text) {
             let file = self.notes.display();
@@ -249,29 +247,29 @@ impl Mlflow {
 
 impl Versions for Mlflow {
     fn current(&self) -> Result<VersionId, ModelLoadError> {
-        match self.ask().and_then(|version| self.identify(&version)) {
-            Err(error) if error.kind() == ErrorKind::Unavailable => match self.remembered() {
-                Some(id) => {
-                    tracing::warn!(%error, model = %id, "the registry is away: what it said last holds");
-                    Ok(id)
-                }
-                None => Err(error),
-            },
-            answer => answer,
-        }
+        self.ask().and_then(|version| self.identify(&version))
+    }
+
+    fn remembered(&self) -> Option<VersionId> {
+        let known = self.known();
+        let version = match &self.uri.alias {
+            Some(alias) => known.aliases.get(alias)?,
+            None => self.uri.version.as_ref()?,
+        };
+        let note = known.versions.get(version)?;
+        self.cache.find(&note.digest)?;
+        Some(self.id(version, note))
     }
 
     fn open(&self, id: &VersionId) -> Result<Arc<dyn Model>, ModelLoadError> {
-        let place = match self.cache.find(&id.digest) {
-            Some(place) => place,
-            None => self.download(&id.version, Some(&id.digest))?.1,
-        };
-        let opened = self.runtime.open(id, &place);
-        if let Err(ModelLoadError::Digest { .. }) = &opened {
-            // It is damaged, and will be downloaded anew.
-            let _ = fs::remove_dir_all(&place);
+        if let Some(place) = self.cache.find(&id.digest) {
+            match self.runtime.open(id, &place) {
+                Err(ModelLoadError::Digest { .. }) => crate::cache::remove(&place),
+                opened => return opened,
+            }
         }
-        opened
+        let (_, place) = self.download(&id.version, Some(&id.digest))?;
+        self.runtime.open(id, &place)
     }
 
     fn may_change(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use crate::cache::{self, Cache};
 use crate::folder::digest;
@@ -23,7 +23,7 @@ use crate::{Manifest, Model, ModelLoadError, Runtime, VersionId, Versions};
 pub struct ModelRef {
     reference: String,
     versions: Arc<dyn Versions>,
-    shelf: Arc<Mutex<Option<Arc<Shelf>>>>,
+    shelf: Arc<Mutex<Weak<Shelf>>>,
 }
 
 impl ModelRef {
@@ -46,6 +46,11 @@ impl ModelRef {
         &self.reference
     }
 
+    /// Whether it may point to another version later.
+    pub fn may_change(&self) -> bool {
+        self.versions.may_change()
+    }
+
     /// Opens the version that is to score now, for whoever wants to look at it.
     ///
     /// # Errors
@@ -56,21 +61,23 @@ impl ModelRef {
         Ok((id, model))
     }
 
-    /// What the process has open of it: opened by the first that asks, with what that one wants.
+    /// What the process has open of it, for as long as somebody holds it: opened by the first that asks, with what
+    /// that one wants; and whether that was now.
     ///
     /// # Errors
     /// Those of [`Shelf::open`]. The next call tries again.
     pub fn shelf(
         &self,
         batch_rows: Option<usize>,
+        last: Option<&VersionId>,
         accept: Accept,
     ) -> Result<(Arc<Shelf>, bool), ModelLoadError> {
         let mut shelf = self.shelf.lock().expect("no holder of this lock panics");
-        if let Some(shelf) = &*shelf {
-            return Ok((shelf.clone(), false));
+        if let Some(shelf) = shelf.upgrade() {
+            return Ok((shelf, false));
         }
-        let opened = Arc::new(Shelf::open(self.versions.clone(), batch_rows, accept)?);
-        *shelf = Some(opened.clone());
+        let opened = Arc::new(Shelf::open(self.versions.clone(), batch_rows, last, accept)?);
+        *shelf = Arc::downgrade(&opened);
         Ok((opened, true))
     }
 }
@@ -102,7 +109,10 @@ impl Versions for Folder {
 
     fn open(&self, id: &VersionId) -> Result<Arc<dyn Model>, ModelLoadError> {
         if let Some(place) = self.cache.as_ref().and_then(|cache| cache.find(&id.digest)) {
-            return self.runtime.open(id, &place);
+            match self.runtime.open(id, &place) {
+                Err(ModelLoadError::Digest { .. }) => cache::remove(&place),
+                opened => return opened,
+            }
         }
         let there = self.folder.is_dir() && digest(&self.folder)? == id.digest;
         match &self.cache {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::{Model, ModelLoadError, VersionId, load};
+use crate::{Model, ModelLoadError, VersionId, digest, load};
 
 /// Where a model scores.
 #[derive(Clone, Debug, Default)]
@@ -23,15 +23,15 @@ impl Runtime {
         id: &VersionId,
         place: &Path,
     ) -> Result<Arc<dyn Model>, ModelLoadError> {
+        // First: what is damaged need not load.
+        let found = digest(place)?;
+        if found != id.digest {
+            return Err(ModelLoadError::Digest { expected: id.digest.clone(), found });
+        }
         match self {
-            Runtime::InProcess => {
-                let model = load(place)?;
-                expect_digest(id, &model.signature().digest)?;
-                Ok(model)
-            }
+            Runtime::InProcess => load(place),
             #[cfg(feature = "http")]
             Runtime::Serving(access) => {
-                expect_digest(id, &crate::digest(place)?)?;
                 let manifest = crate::Manifest::read(place)?;
                 let model = crate::ServingModel::open(id, manifest, access)?;
                 crate::golden::check(place, model.manifest(), &model)?;
@@ -39,11 +39,4 @@ impl Runtime {
             }
         }
     }
-}
-
-fn expect_digest(id: &VersionId, found: &str) -> Result<(), ModelLoadError> {
-    if found == id.digest {
-        return Ok(());
-    }
-    Err(ModelLoadError::Digest { expected: id.digest.clone(), found: found.to_string() })
 }

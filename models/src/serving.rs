@@ -172,7 +172,7 @@ impl ServingModel {
         for output in &self.manifest.outputs {
             let tensor = if single { outputs } else { outputs.get(&output.tensor)? };
             let mut flat = Vec::new();
-            flatten(tensor, &mut flat)?;
+            flatten(tensor, output.dtype, &mut flat)?;
             let width = output.names.len();
             if flat.len() != count * width {
                 return None;
@@ -267,11 +267,17 @@ fn shaped(row: &[f64], shape: &[u64], dtype: DType) -> Value {
 }
 
 /// The numbers of nested lists in order; what is no number there is NaN, as JSON has none.
-fn flatten(value: &Value, out: &mut Vec<f64>) -> Option<()> {
+fn flatten(value: &Value, dtype: DType, out: &mut Vec<f64>) -> Option<()> {
     match value {
-        Value::Array(items) => items.iter().try_for_each(|item| flatten(item, out)),
+        Value::Array(items) => items.iter().try_for_each(|item| flatten(item, dtype, out)),
         Value::Number(number) => {
-            out.push(number.as_f64()?);
+            let value = number.as_f64()?;
+            // As the model in this process would give it: decimals are those of its own type.
+            out.push(match dtype {
+                DType::Float32 => f64::from(value as f32),
+                DType::Int64 if !DType::Int64.holds(value) => f64::NAN,
+                _ => value,
+            });
             Some(())
         }
         Value::Null => {

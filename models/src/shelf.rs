@@ -11,6 +11,8 @@ use crate::{ErrorKind, Model, ModelLoadError, VersionId, Versions};
 const OPEN_MAX: usize = 3;
 /// Between two tries of what did not work.
 const AGAIN: Duration = Duration::from_secs(1);
+/// And where it will not work before somebody has changed something.
+const LATER: Duration = Duration::from_secs(60);
 /// How long a version that epochs wait for may not be to be had.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
@@ -51,21 +53,32 @@ struct Inner {
 }
 
 impl Shelf {
-    /// Opens the current version.
+    /// Opens the current version. Where nobody can say which that is, or it cannot be used, that which scored
+    /// last, or that which was current when somebody could say.
     ///
     /// `batch_rows` says how many rows calls have, in place of the model itself.
     ///
     /// # Errors
-    /// When there is none, or it cannot be opened, or is not accepted.
+    /// When there is none of these, or it cannot be opened, or is not accepted: what is wrong with the current one.
     pub fn open(
         versions: Arc<dyn Versions>,
         batch_rows: Option<usize>,
+        last: Option<&VersionId>,
         accept: Accept,
     ) -> Result<Self, ModelLoadError> {
         let inner = Mutex::new(Inner::default());
         let shelf = Shelf { versions, accept, batch_rows, inner, asked: Condvar::new() };
-        let id = shelf.current()?;
-        shelf.put(&id)?;
+        let id = match shelf.current().and_then(|id| shelf.put(&id).map(|()| id)) {
+            Ok(id) => id,
+            Err(error) => {
+                let away = error.kind() == ErrorKind::Unavailable;
+                let remembered = shelf.versions.remembered().filter(|_| away);
+                let Some(id) = last.cloned().or(remembered) else { return Err(error) };
+                let Ok(()) = shelf.put(&id) else { return Err(error) };
+                tracing::warn!(%error, model = %id, "the current version cannot be had: this one scores");
+                id
+            }
+        };
         shelf.inner().wanted = Some(id);
         Ok(shelf)
     }
@@ -157,9 +170,10 @@ impl Shelf {
         let mut inner = self.inner();
         inner.needed.take_if(|(needed, _)| needed == id);
         inner.open.push((id.clone(), model));
-        while inner.open.len() > OPEN_MAX {
-            inner.open.remove(0);
-        }
+        let closed = (inner.open.len() > OPEN_MAX).then(|| inner.open.remove(0));
+        drop(inner);
+        // It may take a while.
+        drop(closed);
         Ok(())
     }
 
@@ -246,7 +260,8 @@ impl Opener {
             }
             Err(error) => {
                 self.fail(Some(id), &error);
-                self.again = Some((id.clone(), Instant::now() + AGAIN));
+                let pause = if error.kind() == ErrorKind::Unavailable { AGAIN } else { LATER };
+                self.again = Some((id.clone(), Instant::now() + pause));
                 shelf.inner().give_up(id, error);
             }
         }
@@ -262,5 +277,106 @@ impl Opener {
             self.told = text;
         }
         (self.listener)(Event::Failed(id, error));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::LinearModel;
+
+    /// Versions in memory, one of which is current, where somebody can say.
+    #[derive(Default)]
+    struct Few {
+        current: Option<&'static str>,
+        remembered: Option<&'static str>,
+        broken: Option<&'static str>,
+    }
+
+    fn linear(version: &str) -> LinearModel {
+        LinearModel::new("few", &[("a", "1")], &[1.0], 0.0).version(version).batch_rows(1)
+    }
+
+    fn id(version: &str) -> VersionId {
+        VersionId::of(linear(version).signature())
+    }
+
+    impl Versions for Few {
+        fn current(&self) -> Result<VersionId, ModelLoadError> {
+            let away = || ModelLoadError::Io {
+                path: "registry".into(),
+                source: std::io::Error::other("away"),
+            };
+            self.current.map(id).ok_or_else(away)
+        }
+
+        fn open(&self, id: &VersionId) -> Result<Arc<dyn Model>, ModelLoadError> {
+            if self.broken == Some(id.version.as_str()) {
+                return Err(ModelLoadError::NotAFolder { path: id.version.clone().into() });
+            }
+            Ok(Arc::new(linear(&id.version)))
+        }
+
+        fn remembered(&self) -> Option<VersionId> {
+            self.remembered.map(id)
+        }
+
+        fn may_change(&self) -> bool {
+            true
+        }
+    }
+
+    fn open(few: Few, last: Option<&str>) -> Result<Shelf, ModelLoadError> {
+        Shelf::open(Arc::new(few), None, last.map(id).as_ref(), Arc::new(|_, _| Ok(())))
+    }
+
+    #[test]
+    fn a_start_takes_what_is_current_then_what_scored_last_then_what_is_remembered() {
+        let wanted = |few: Few, last: Option<&str>| {
+            open(few, last).map(|shelf| shelf.wanted().expect("one").version).ok()
+        };
+        let few = |current, remembered, broken| Few { current, remembered, broken };
+        let is = |version: &str| Some(version.to_string());
+        assert_eq!(wanted(few(Some("2"), None, None), Some("1")), is("2"));
+        assert_eq!(wanted(few(Some("2"), None, Some("2")), Some("1")), is("1"));
+        assert_eq!(wanted(few(None, Some("3"), None), Some("1")), is("1"));
+        assert_eq!(wanted(few(None, Some("3"), None), None), is("3"));
+        // One that cannot be used is no reason to take one that nobody has asked for.
+        assert_eq!(wanted(few(Some("2"), Some("3"), Some("2")), None), None);
+        assert_eq!(wanted(few(None, None, None), None), None);
+    }
+
+    #[test]
+    fn versions_are_opened_as_they_are_needed_and_the_oldest_goes() {
+        let shelf =
+            Arc::new(open(Few { current: Some("1"), ..Few::default() }, None).expect("one"));
+        shelf.follow("few", Duration::from_secs(60), Arc::new(|_| ()));
+        for version in ["2", "3", "4"] {
+            let since = Instant::now();
+            while shelf.need(&id(version)).expect("it can be opened").is_none() {
+                assert!(since.elapsed() < Duration::from_secs(10), "{version} is not opened");
+                thread::park_timeout(Duration::from_millis(1));
+            }
+        }
+        let open = ["1", "2", "3", "4"].map(|version| shelf.is_open(&id(version)));
+        assert_eq!(open, [false, true, true, true]);
+    }
+
+    #[test]
+    fn fault_what_epochs_need_and_nobody_has_is_given_up() {
+        let few = Few { current: Some("1"), broken: Some("2"), ..Few::default() };
+        let shelf = Arc::new(open(few, None).expect("one"));
+        shelf.follow("few", Duration::from_secs(60), Arc::new(|_| ()));
+        let since = Instant::now();
+        let error = loop {
+            match shelf.need(&id("2")) {
+                Ok(model) => assert!(model.is_none(), "it cannot be opened"),
+                Err(error) => break error,
+            }
+            assert!(since.elapsed() < Duration::from_secs(10), "it is not given up");
+            thread::park_timeout(Duration::from_millis(1));
+        };
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(shelf.is_open(&id("1")), "what scores goes on");
     }
 }

@@ -91,6 +91,11 @@ pub trait Versions: Send + Sync + 'static {
     /// When it is not to be had, or is not what it should be.
     fn open(&self, id: &VersionId) -> Result<Arc<dyn Model>, ModelLoadError>;
 
+    /// The version that was to score when somebody could still say, if it is at hand.
+    fn remembered(&self) -> Option<VersionId> {
+        None
+    }
+
     /// Whether [`Versions::current`] may say something else later.
     fn may_change(&self) -> bool;
 }

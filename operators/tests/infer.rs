@@ -187,6 +187,37 @@ fn fault_a_batch_that_the_model_fails_on_ends_the_run() {
     assert!(error.to_string().starts_with("`heat`: scoring "), "{error}");
 }
 
+/// Fails on batches with this many degrees in them.
+struct FailsAt(LinearModel, f64);
+
+impl Model for FailsAt {
+    fn signature(&self) -> &Signature {
+        self.0.signature()
+    }
+
+    fn score(&self, rows: &[f64], count: usize, out: &mut Vec<f64>) -> Result<(), ScoreError> {
+        let count = if rows.contains(&self.1) { count + 1 } else { count };
+        self.0.score(rows, count, out)
+    }
+}
+
+#[test]
+fn fault_an_epoch_with_a_batch_that_fails_is_not_published_without_it() {
+    let scored = VecSink::new();
+    let rooms = [1.0, 2.0, 3.0].map(|celsius| Room { celsius }).to_vec();
+    let (source, sink) = (VecSource::new(vec![rooms]), scored.clone());
+    let options = InferOptions { batch_rows: Some(2), ..calls() };
+    let model = (ModelRef::from(FailsAt(double(), 3.0)), options);
+    let graph = move |flow: &Flow<'_>| {
+        let (rooms, _) = flow.source("rooms", source.clone())?;
+        flow.sink("scored", rooms.infer("heat", &model)?.scored, sink.clone())
+    };
+    let log = LogOnly::new(RecentBindings::new(10));
+    let ended = execute(timely::Config::thread(), &Job::default(), log, |_| (), graph);
+    assert!(ended.expect_err("a batch fails").to_string().starts_with("`heat`: scoring "));
+    assert_eq!(scored.take().len(), 0, "two of three are scored, and nobody may see them");
+}
+
 /// Gives a score that depends on the row's neighbours.
 struct Leaning(LinearModel);
 

@@ -10,8 +10,8 @@ use clap::{Args, Parser, ValueEnum};
 use tideflow::core::Stop;
 use tideflow::models::{ModelRef, Runtime};
 use tideflow_dataflows::detect::{
-    Detected, Format, Method, Pump, Recording, Series, Turbofan, detect, features, read, train,
-    write,
+    Detected, Format, Method, Pump, Recording, Series, Turbofan, detect, expect_apart, features,
+    read, train, write,
 };
 
 #[derive(Args)]
@@ -115,6 +115,7 @@ fn judge_all(judge: &Judge) -> anyhow::Result<()> {
 
 fn judge_with<M: Method>(judge: &Judge, format: Format) -> anyhow::Result<()> {
     let Judge { input, out, model } = judge;
+    expect_apart(out, &input.input)?;
     let recordings = read(format, &input.input, ENGINES)?;
     let work = tempfile::tempdir().context("making a folder for a while")?;
     let folder = match model {

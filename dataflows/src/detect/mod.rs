@@ -16,7 +16,7 @@ mod turbofan;
 pub use files::{Format, Recording, read};
 pub use graph::{Item, Method, Outcome, Reading};
 pub use pump::Pump;
-pub use results::write;
+pub use results::{expect_apart, write};
 pub use run::{Detected, detect, features, offline};
 pub use series::Series;
 pub use training::train;

@@ -8,6 +8,19 @@ use anyhow::Context;
 use super::files::{Format, Recording};
 use super::graph::Outcome;
 
+/// Checks that results do not go where the recordings are.
+///
+/// # Errors
+/// When they do.
+pub fn expect_apart(folder: &Path, input: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("making `{}`", folder.display()))?;
+    let real =
+        |path: &Path| path.canonicalize().with_context(|| format!("reading `{}`", path.display()));
+    let inside = real(folder)?.starts_with(real(input)?);
+    anyhow::ensure!(!inside, "results in `{}` would lie among the recordings", folder.display());
+    Ok(())
+}
+
 /// Writes the outcomes of each recording, a line for each of its rows, under its own path below `folder`; of
 /// engines `rul.csv`, a line each. A row without an outcome, as while it calibrates, scores 0.
 ///

@@ -273,6 +273,14 @@ fn fault_a_version_that_is_not_what_the_graph_needs_changes_nothing_and_is_shown
         run.wait_until("scores", || page().sum("tideflow_inference_rows_total", &[]) > before);
         assert!(run.said("the version that scores goes on"), "{}", run.processes()[0].said());
         assert_eq!(page().sum("tideflow_model_version", &[("version", "1")]), 1.0);
+        // A start after a kill goes on with the version that has scored, whatever the alias names.
+        run.signal("KILL");
+        run.end_however();
+        let run = Start::of(|| scoring(&topics, name), (1, 1), None, &[]);
+        run.must_publish();
+        assert!(run.said("the current version cannot be had"), "{}", run.processes()[0].said());
+        let page = || run.processes()[0].metrics();
+        run.wait_until("scores", || page().sum("tideflow_inference_rows_total", &[]) > 0.0);
         end.store(true, Ordering::SeqCst);
         run.signal("TERM");
         run.end_well();

@@ -60,9 +60,9 @@ pub fn run(options: FleetOptions, stop: &Stop, screen: &mut Screen) -> anyhow::R
         Delivery::AtLeastOnce => "delivery    at least once, as configured",
     });
     say_fleet(&options, screen);
-    for (what, outcome) in plan(|flow| device_health(flow, &config))?.findings() {
+    for (check, outcome) in plan(|flow| device_health(flow, &config))?.findings() {
         if let Err(failure) = outcome {
-            bail!("{what}: {}", failure.message);
+            bail!("{}: {}", check.what, failure.message);
         }
     }
     let metrics = job.metrics.clone();

@@ -1,7 +1,8 @@
 //! The options of a model; `default.toml` is their manual.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -53,9 +54,12 @@ pub struct ModelConfig {
     pub inflight_max: usize,
     /// How long a batch may take.
     pub timeout_ms: u64,
-    /// What the workers of a process share.
+    /// What the workers of a process share, by what was read.
     #[serde(skip)]
-    shared: Arc<OnceLock<ModelRef>>,
+    shared: Arc<Mutex<BTreeMap<String, ModelRef>>>,
+    /// In place of what was read.
+    #[serde(skip)]
+    given: Option<ModelRef>,
 }
 
 impl Scorer for ModelConfig {
@@ -98,11 +102,19 @@ impl ModelConfig {
 
     /// The model; the same for all workers of a process.
     fn model(&self) -> Result<ModelRef, ModelLoadError> {
-        if let Some(model) = self.shared.get() {
+        if let Some(given) = &self.given {
+            return Ok(given.clone());
+        }
+        let mut shared = self.shared.lock().expect("no holder of this lock panics");
+        // A copy may have been changed since.
+        let options = (&self.reference, &self.registry_url, &self.serving_url, &self.cache);
+        let key = format!("{options:?}");
+        if let Some(model) = shared.get(&key) {
             return Ok(model.clone());
         }
         let model = self.make()?;
-        Ok(self.shared.get_or_init(|| model).clone())
+        shared.insert(key, model.clone());
+        Ok(model)
     }
 
     #[cfg(feature = "http")]
@@ -138,7 +150,7 @@ impl ModelConfig {
     /// Has this model score, whatever the options say: for tests and demos.
     #[must_use]
     pub fn with_model(self, model: ModelRef) -> Self {
-        ModelConfig { shared: Arc::new(OnceLock::from(model)), ..self }
+        ModelConfig { given: Some(model), ..self }
     }
 
     fn calls(&self) -> InferOptions {

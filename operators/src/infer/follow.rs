@@ -37,7 +37,13 @@ pub(super) fn open(
 ) -> Result<Arc<Shelf>, ModelLoadError> {
     let accept =
         move |_: &VersionId, model: &dyn Model| model.signature().expect_features(features);
-    let (shelf, first) = model.shelf(options.batch_rows, Arc::new(accept))?;
+    let last = flow.resume().chosen();
+    let last = last.get(name).and_then(|value| value.parse().ok());
+    let (shelf, first) = model.shelf(options.batch_rows, last.as_ref(), Arc::new(accept))?;
+    // Whoever shares it takes the same.
+    if let Some(Ok(Some(model))) = shelf.wanted().map(|id| shelf.need(&id)) {
+        model.signature().expect_features(features)?;
+    }
     if first {
         let failures = flow.job().metrics.model_failures.with_label_values(&[name]);
         let listener = move |event: Event<'_>| {

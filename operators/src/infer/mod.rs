@@ -216,6 +216,8 @@ fn failed(name: &str, e: ModelLoadError) -> BuildError {
 }
 
 fn add_check<D: Features>(flow: &Flow<'_>, name: &str, model: ModelRef) {
+    // A job that goes on does so with the version that it had, where another cannot be had.
+    let advisory = model.may_change();
     let look = move || {
         let (id, model) = model.current()?;
         model.signature().expect_features(D::NAMES)?;
@@ -229,5 +231,5 @@ fn add_check<D: Features>(flow: &Flow<'_>, name: &str, model: ModelRef) {
         Ok(format!("{name} version {version}, {width} features, {batch_rows} rows a call"))
     };
     let what = format!("model of `{name}`");
-    flow.check(Check { key: what.clone(), what, after: None, run: Box::new(run) });
+    flow.check(Check { key: what.clone(), what, after: None, advisory, run: Box::new(run) });
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tideflow_core::prometheus::{Histogram, IntCounter};
 use tideflow_core::timely::ExchangeData;
@@ -33,7 +33,8 @@ struct Held<D> {
 struct InFlight<D> {
     version: Arc<Version>,
     segments: Vec<Segment<D>>,
-    since: Instant,
+    /// When a thread took it, as far as is known: threads take batches in their order.
+    since: Option<Instant>,
     answer: Option<Answer>,
 }
 
@@ -43,6 +44,8 @@ pub(super) struct Run<D> {
     options: InferOptions,
     pool: Pool,
     again: Activator,
+    /// When it goes off next.
+    armed: Option<Instant>,
     failure: Failure,
     metrics: Arc<Metrics>,
     /// By which version each open epoch is scored.
@@ -52,6 +55,8 @@ pub(super) struct Run<D> {
     filling: Option<Batch<D>>,
     waiting: VecDeque<Batch<D>>,
     in_flight: VecDeque<InFlight<D>>,
+    /// Records that will have no score in this run, which ends.
+    lost: Vec<Segment<D>>,
     /// The number of the first batch in flight.
     first: u64,
     /// Memory of batches that are done.
@@ -82,6 +87,7 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
             options,
             pool: Pool::new(name, options.threads, waker),
             again,
+            armed: None,
             failure: flow.job().failure.clone(),
             metrics: metrics.clone(),
             chosen: BTreeMap::new(),
@@ -90,6 +96,7 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
             filling: None,
             waiting: VecDeque::new(),
             in_flight: VecDeque::new(),
+            lost: Vec::new(),
             first: 0,
             spare: Vec::new(),
             scored: metrics.inference_rows.with_label_values(&label),
@@ -161,7 +168,7 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
             Err(error) => {
                 let (kind, text) = (
                     error.kind(),
-                    format!("epoch {epoch} was scored by a version that is not to be had: {error}"),
+                    format!("epoch {epoch} is scored by a version that is not to be had: {error}"),
                 );
                 self.fail(kind, text);
                 None
@@ -255,16 +262,35 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
             let (rows, Batch { version, segments, .. }) = (batch.padded(), batch);
             let number = self.first + self.in_flight.len() as u64;
             self.pool.give(number, version.clone(), rows);
-            let in_flight = InFlight { version, segments, since: Instant::now(), answer: None };
+            let in_flight = InFlight { version, segments, since: None, answer: None };
             self.in_flight.push_back(in_flight);
         }
-        let filling = self.filling.as_ref().map(|b| (b.since, self.options.wait_max));
-        let oldest = self.in_flight.front().map(|b| (b.since, self.options.timeout));
-        let due = |(since, after): (Instant, Duration)| after.saturating_sub(since.elapsed());
-        if let Some(wait) = filling.into_iter().chain(oldest).map(due).min() {
-            self.again.activate_after(wait);
-        }
+        self.start_clocks();
+        self.arm();
         !self.held.is_empty() || self.filling.is_some() || !self.in_flight.is_empty()
+    }
+
+    /// So many batches as there are threads are at work.
+    fn start_clocks(&mut self) {
+        let unanswered = self.in_flight.iter_mut().filter(|batch| batch.answer.is_none());
+        for batch in unanswered.take(self.options.threads) {
+            batch.since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Has the operator look again when a batch has waited, or taken, long enough. Timers cannot be taken back:
+    /// there is another one only for what is due earlier, or when the last has gone off.
+    fn arm(&mut self) {
+        let filling = self.filling.as_ref().map(|b| b.since + self.options.wait_max);
+        let slowest = self.in_flight.iter().filter_map(|b| b.since).min();
+        let slowest = slowest.map(|since| since + self.options.timeout);
+        let now = Instant::now();
+        if let Some(due) = filling.into_iter().chain(slowest).min()
+            && self.armed.is_none_or(|armed| due < armed || armed <= now)
+        {
+            self.again.activate_after(due.saturating_duration_since(now));
+            self.armed = Some(due.max(now));
+        }
     }
 
     /// Yields the scores of batches that are done, in their order.
@@ -278,20 +304,28 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
         {
             self.first += 1;
             self.seconds.observe(answer.took.as_secs_f64());
-            self.spare.push(answer.rows);
+            if self.spare.len() <= self.options.inflight_max {
+                self.spare.push(answer.rows);
+            }
             match answer.scores {
                 Ok(scores) => self.give(&version, segments, &scores, scored, failed),
                 // Which batches fail may differ in a replay, and which rows are in them does: what is published
-                // must not rest on it. Another start scores them anew.
-                Err(error) => self.fail(error.kind(), error),
+                // must not rest on it. Another start scores them anew; until this one has ended its epochs are
+                // held, so that no process publishes them without these rows.
+                Err(error) => {
+                    self.lost.extend(segments);
+                    self.fail(error.kind(), error);
+                }
             }
         }
-        if let Some(first) = self.in_flight.front()
-            && first.since.elapsed() > self.options.timeout
-        {
-            let model = first.version.id.name.clone();
+        let is_slow = |batch: &&InFlight<D>| {
+            let at_work = batch.since.filter(|_| batch.answer.is_none());
+            at_work.is_some_and(|since| since.elapsed() > self.options.timeout)
+        };
+        if let Some(slow) = self.in_flight.iter().find(is_slow) {
+            let model = slow.version.id.name.clone();
             let timeout_ms = self.options.timeout.as_millis() as u64;
-            let slow = ScoreError::Slow { model, count: first.version.id.batch_rows, timeout_ms };
+            let slow = ScoreError::Slow { model, count: slow.version.id.batch_rows, timeout_ms };
             self.fail(slow.kind(), slow);
         }
     }

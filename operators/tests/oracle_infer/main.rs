@@ -136,7 +136,7 @@ fn fault_a_replay_whose_version_is_gone_ends_and_names_it() {
     let memory = Memory::resume(resume, states);
     let told = try_run(&registry, &memory).expect_err("version 1 has scored these epochs");
     assert!(
-        told.contains("`scores`: epoch 1 was scored by a version that is not to be had"),
+        told.contains("`scores`: epoch 1 is scored by a version that is not to be had"),
         "{told}"
     );
     assert!(told.contains("version `1` of model `numbers`"), "{told}");

@@ -66,7 +66,7 @@ impl<D: Clone + 'static> SinkSpec<D> for FileSink<D> {
             there.map_err(|e| CheckFailure { kind: e.kind(), message: e.to_string() })?;
             Ok("can be written in".to_string())
         };
-        vec![Check { key: what.clone(), what, after: None, run: Box::new(run) }]
+        vec![Check { key: what.clone(), what, after: None, advisory: false, run: Box::new(run) }]
     }
 
     fn start(self, start: SinkStart<'_, '_>) -> Result<FileWriter<D>, BuildError> {

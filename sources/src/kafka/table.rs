@@ -73,6 +73,7 @@ impl KafkaTableConfig {
             what: format!("what topic `{}` keeps", self.topic),
             key: format!("compaction {least} {}", after.key),
             after: Some(after.key.clone()),
+            advisory: false,
             run: Box::new(run),
         })
     }
