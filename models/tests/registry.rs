@@ -7,6 +7,7 @@ mod server;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use models::MODELS;
 use serde_json::json;
@@ -32,6 +33,8 @@ fn registry_made(
     created: i64,
     folder: fn(&str) -> PathBuf,
 ) -> impl Fn(&Asked) -> Answer + Send + Sync {
+    // Made before anybody waits for an answer.
+    LazyLock::force(&MODELS);
     move |asked| {
         if asked.token.as_deref() != Some(TOKEN) {
             return json(401, &json!({"error_code": "UNAUTHENTICATED", "message": "who is it?"}));
