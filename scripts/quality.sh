@@ -6,6 +6,8 @@
 #                 cmapss-fd001/train_FD001.txt, as they are published; the rest is left out
 #   DETECT=FILE   the program; without it one is built, optimised
 #   REPORTS=DIR   where the report goes (default: benches/reports)
+#
+# What `detect` has written stays in .tideflow/quality until the next run.
 set -euo pipefail
 [ -n "${DATA:-}" ] || { echo 'DATA=dir is missing: the folder with skab, nab or cmapss-fd001' >&2; exit 2; }
 data=$(realpath "$DATA") detect='' given=()

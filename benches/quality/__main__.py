@@ -22,7 +22,7 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="quality", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="skab/, nab/, cmapss-fd001/ are looked for below")
     parser.add_argument("--detect", type=Path, required=True, help="the program")
-    parser.add_argument("--work", type=Path, required=True, help="a folder in the checkout, emptied first")
+    parser.add_argument("--work", type=Path, required=True, help="a folder in the checkout, emptied first: what `detect` writes")
     parser.add_argument("--reports", type=Path, required=True, help="where the report and its plots go")
     parser.add_argument("--commit", required=True, help="what is measured, for the report")
     parser.add_argument("--command", required=True, help="how this was started, for the report")
@@ -121,7 +121,6 @@ def main() -> int:
     except (DataError, ProgramError, OSError) as error:
         say(f"error: {error}")
         return 2
-    shutil.rmtree(chosen.work)
     print(f"report: {file}")
     return 0
 

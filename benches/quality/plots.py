@@ -29,11 +29,11 @@ def small_multiples(count: int, columns: int, size: tuple[float, float]):
 
 
 def save(figure, file: Path) -> None:
-    """With 64 colours, which such lines and areas do with: a third of the size."""
+    """With 256 colours, which such lines and areas do with: half the size."""
     figure.savefig(file, dpi=DPI)
     plt.close(figure)
     with Image.open(file) as image:
-        image.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(file, optimize=True)
+        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
 def stretches(flags: list[bool]) -> list[tuple[int, int]]:
@@ -89,7 +89,8 @@ def draw_series(files: list[nab.Judged], file: Path) -> None:
         axis.set_ylim(low - 0.06 * height, high + 0.26 * height)
         axis.set_xlim(0, len(values))
         name = Path(each.name).stem
-        said = f"{each.found} of {len(each.windows)}, {len(each.false)} false"
+        windows = f"{each.found} of {len(each.windows)} found" if each.windows else "no windows"
+        said = f"{windows}, {len(each.false)} false"
         axis.set_title(f"{name}\n{said}", fontsize=8, loc="left")
         axis.tick_params(labelsize=6)
     legend(

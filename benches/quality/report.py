@@ -119,6 +119,7 @@ def pumps(results: Results, plots: str) -> str:
             str(len(each.truth) - skab.CALIBRATION),
             *counts(each.confusion),
             decimals(alone[each.name].f1, 3),
+            str(sum(each.truth[: skab.CALIBRATION])),
         ]
         for each in results.skab
     ]
@@ -131,7 +132,7 @@ def pumps(results: Results, plots: str) -> str:
             f"of the first {skab.CALIBRATION} rows of all files, without labels, and standardises each file by its own.",
             table(["how", *head], [[how, *counts(found)] for how, found in confusion_of.items()]),
             ran(results, "skab") + " By file, one model for all; F1 alone is with a model of its own:",
-            table(["file", "rows", *head, "F1 alone"], files),
+            table(["file", "rows", *head, "F1 alone", "anomalous calibration rows"], files),
             f"![Scores, alarms and labels of each file]({plots}/skab.png)",
         ]
     )
