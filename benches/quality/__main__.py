@@ -20,9 +20,9 @@ LIBRARIES = ("tensorflow_cpu", "keras", "numpy", "pyarrow", "matplotlib")
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="quality", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="skab/, nab/, cmapss-fd001/ are looked for below")
+    parser.add_argument("--data", type=Path, required=True, help="what has skab/, nab/, cmapss-fd001/")
     parser.add_argument("--detect", type=Path, required=True, help="the program")
-    parser.add_argument("--work", type=Path, required=True, help="a folder in the checkout, emptied first: what `detect` writes")
+    parser.add_argument("--work", type=Path, required=True, help="for results; emptied first, in the checkout")
     parser.add_argument("--reports", type=Path, required=True, help="where the report and its plots go")
     parser.add_argument("--commit", required=True, help="what is measured, for the report")
     parser.add_argument("--command", required=True, help="how this was started, for the report")

@@ -1,8 +1,8 @@
 """C-MAPSS FD001: cross-validation over the engines that ran until they failed.
 
 For each seed the engines are dealt into folds, and each is cut where 7 to 145 cycles are left, as
-those of the test set are. `detect` learns from the engines of the other folds, whole, and is shown the cut ones
-of this fold. The error is against the true remaining life, not capped.
+those of the test set are. `detect` learns from the whole lives in the other folds, and is shown the
+cut ones of this fold. The error is against the true remaining life, not capped.
 """
 
 import csv
@@ -77,12 +77,12 @@ def read(file: Path) -> Engines:
 
 def deal(lengths: dict[int, int], seed: int) -> tuple[list[list[int]], dict[int, int]]:
     """Folds of engines, and the cycles left at the cut of each."""
-    # Of one seed, so that adding a fold or an engine is another experiment.
     chance = random.Random(seed)
     units = sorted(lengths)
+    least = SEEN_MIN + LEFT_MIN
     for unit in units:
-        if lengths[unit] < SEEN_MIN + LEFT_MIN:
-            raise DataError(f"unit {unit}: expected {SEEN_MIN + LEFT_MIN} cycles or more, found {lengths[unit]}")
+        if lengths[unit] < least:
+            raise DataError(f"unit {unit}: expected {least} cycles or more, found {lengths[unit]}")
     chance.shuffle(units)
     left = {
         unit: chance.randint(LEFT_MIN, min(LEFT_MAX, lengths[unit] - SEEN_MIN))
@@ -112,7 +112,7 @@ def judge(detect: Detect, learnt: Engines, shown: Engines, folder: Path) -> dict
 
 
 def prefixes(engines: Engines, units: list[int]) -> tuple[Engines, dict[int, tuple[int, int]]]:
-    """Each engine as it was at every fourth cycle, under new numbers: which engine each is, and what was left."""
+    """Engines as they were at every fourth cycle, under new numbers: which each is, and what was left."""
     shown: Engines = {}
     meant: dict[int, tuple[int, int]] = {}
     for unit in units:

@@ -116,11 +116,14 @@ def read(root: Path, results: Path) -> list[Judged]:
         series, said = rows_of(file), rows_of(results / name)
         times = [row["timestamp"] for row in series]
         if times != [row["timestamp"] for row in said]:
-            raise DataError(f"`{results / name}`: expected the {len(times)} times of `{file}`, found {len(said)} rows")
+            expected = f"expected the {len(times)} times of `{file}`"
+            raise DataError(f"`{results / name}`: {expected}, found {len(said)} rows")
         values = [float(row["value"]) for row in series]
         scores = [float(row["score"]) for row in said]
         windows = [rows_between(times, first, last, name) for first, last in labels[name]]
         found.append(Judged(name, values, sorted(windows), scores))
+    if not any(each.windows for each in found):
+        raise DataError(f"no windows of anomalies in the series below `{root / 'data'}`")
     return found
 
 

@@ -79,7 +79,8 @@ def judged(recording: Path, result: Path) -> Judged:
     if "anomaly" not in labelled[0]:
         raise DataError(f"`{recording}`: no column `anomaly`, only {list(labelled[0])}")
     if [row["datetime"] for row in labelled] != [row["timestamp"] for row in said]:
-        raise DataError(f"`{result}`: expected the {len(labelled)} times of `{recording}`, found {len(said)} rows")
+        expected = f"expected the {len(labelled)} times of `{recording}`"
+        raise DataError(f"`{result}`: {expected}, found {len(said)} rows")
     return Judged(
         recording.name,
         [float(row["anomaly"]) > 0.5 for row in labelled],

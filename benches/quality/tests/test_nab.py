@@ -101,6 +101,12 @@ def test_windows_are_read_as_rows(tmp_path):
     assert nab.read(tmp_path, tmp_path / "results") == [expected]
 
 
+def test_series_without_any_window_are_refused(tmp_path):
+    corpus(tmp_path, [])
+    with pytest.raises(DataError, match="no windows of anomalies"):
+        nab.read(tmp_path, tmp_path / "results")
+
+
 def test_a_window_that_begins_at_no_row_is_refused(tmp_path):
     corpus(tmp_path, [["2014-01-01 00:01:30.000000", "2014-01-01 00:02:00.000000"]])
     with pytest.raises(DataError, match="begins or ends at 2014-01-01 00:01:30"):

@@ -24,7 +24,8 @@ def test_a_folder_with_nothing_to_judge_is_refused(tmp_path):
 
 
 def test_files_that_differ_or_are_in_one_folder_only_are_named(tmp_path):
-    for folder, files in {"one": {"a": "1", "b": "1", "c": "1"}, "two": {"a": "1", "b": "2", "d": "1"}}.items():
+    both = {"one": {"a": "1", "b": "1", "c": "1"}, "two": {"a": "1", "b": "2", "d": "1"}}
+    for folder, files in both.items():
         (tmp_path / folder / "in").mkdir(parents=True)
         for name, text in files.items():
             (tmp_path / folder / "in" / name).write_text(text)
@@ -40,7 +41,8 @@ def pumps(alarms):
 
 def written(alarms, differ):
     files = pumps(alarms)
-    results = report.Results(skab=files, skab_alone=files, runs={"skab": ("1 recordings", 2.0)}, differ={"SKAB": differ})
+    runs = {"skab": ("1 recordings", 2.0)}
+    results = report.Results(skab=files, skab_alone=files, runs=runs, differ={"SKAB": differ})
     return report.report("Quality", ["commit: abc"], results, "plots")
 
 
