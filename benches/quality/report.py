@@ -188,9 +188,10 @@ def turbofans(found: engines.Validation, plots: str) -> str:
     error = lambda cuts: decimals(engines.rmse(cuts) if cuts else None)
     bias = lambda cuts: f"{statistics.fmean(cut.predicted - cut.left for cut in cuts):+.2f}"
     rows = [
-        [str(seed), str(len(cuts)), error(cuts), error(near(cuts)), error(far(cuts)), bias(cuts)]
-        for seed, cuts in enumerate(found.seeds)
+        [str(seed), str(len(cuts)), error(cuts), error(near(cuts)), error(far(cuts)), bias(cuts), error(more)]
+        for seed, (cuts, more) in enumerate(zip(found.seeds, found.more))
     ]
+    others = f"RMSE of {engines.MORE_CUTS} more cuts an engine"
     spread = statistics.pstdev(cut.left for cut in found.cuts)
     worst = max(found.cuts, key=lambda cut: abs(cut.predicted - cut.left))
     return "\n\n".join(
@@ -202,7 +203,7 @@ def turbofans(found: engines.Validation, plots: str) -> str:
             "lives of the other folds and predicts what is left at the cut. The error is against the truth, which "
             "is not capped, while predictions are at most 125. **Seeds vary the folds and the cuts, not the "
             "training**: `detect` offers no seed of it.",
-            table(["seed", "engines", "RMSE", "up to 125 left", "more left", "mean error"], rows),
+            table(["seed", "engines", "RMSE", "up to 125 left", "more left", "mean error", others], rows),
             f"Median {found.median:.2f}. To predict the mean of all cuts, {spread:.1f} would be the error. The "
             f"worst is unit {worst.unit}: {worst.left} cycles left, {worst.predicted:.0f} predicted.",
             f"![Predicted and true remaining life]({plots}/cmapss.png)",

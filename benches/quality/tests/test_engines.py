@@ -15,10 +15,11 @@ STAND_IN = f"""#!{sys.executable}
 import sys
 from pathlib import Path
 options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
-units = lambda name: [line.split()[0] for line in (Path(options["--in"]) / name).read_text().splitlines()]
-learnt, shown = units("train_FD001.txt"), units("test_FD001.txt")
-if set(learnt) & set(shown):
+read = lambda name: [line.split() for line in (Path(options["--in"]) / name).read_text().splitlines()]
+learnt, rows = read("train_FD001.txt"), read("test_FD001.txt")
+if {{sensor for _, _, sensor in learnt}} & {{sensor for _, _, sensor in rows}}:
     sys.exit("judged what was learnt from")
+shown = [unit for unit, _, _ in rows]
 lines = [f"{{unit}},{{shown.count(unit)}}\\n" for unit in dict.fromkeys(shown)]
 (Path(options["--out"]) / "rul.csv").write_text("unit,rul\\n" + "".join(lines))
 print("judged; results in", options["--out"])
@@ -26,7 +27,8 @@ print("judged; results in", options["--out"])
 
 
 def lives(lengths):
-    return {unit: [f"{cycle} 0.5" for cycle in range(1, n + 1)] for unit, n in lengths.items()}
+    """The only sensor tells engines apart."""
+    return {unit: [f"{cycle} {unit}.5" for cycle in range(1, n + 1)] for unit, n in lengths.items()}
 
 
 @pytest.fixture
@@ -48,8 +50,9 @@ def test_each_engine_is_held_out_once_a_seed_and_cut_within_the_range():
         folds, left = engines.deal(lengths, seed)
         assert sorted(unit for fold in folds for unit in fold) == sorted(lengths)
         assert [len(fold) for fold in folds] == [20] * 5
-        for unit, cycles in left.items():
-            assert 7 <= cycles <= 145 and lengths[unit] - cycles >= 31
+        for unit, cuts in left.items():
+            assert len(cuts) == 21
+            assert all(7 <= cycles <= 145 and lengths[unit] - cycles >= 31 for cycles in cuts)
 
 
 def test_the_same_seed_deals_the_same_and_another_does_not():
@@ -67,7 +70,8 @@ def test_no_engine_is_judged_by_what_has_learnt_from_it_and_cuts_hide_the_rest(d
     lengths = {unit: 40 + 10 * unit for unit in range(1, 11)}
     found = engines.validate(detect, lives(lengths), tmp_path / "work", say=lambda _: None)
     assert len(found.seeds) == 5 and len(found.cuts) == 50
-    for cut in found.cuts:
+    assert [len(more) for more in found.more] == [200] * 5
+    for cut in [*found.cuts, *sum(found.more, [])]:
         # The stand-in has said how many cycles it was shown.
         assert cut.predicted == lengths[cut.unit] - cut.left
     for unit, cuts in found.lives.items():
@@ -77,7 +81,12 @@ def test_no_engine_is_judged_by_what_has_learnt_from_it_and_cuts_hide_the_rest(d
 def test_what_is_held_out_is_written_with_its_numbers(detect, tmp_path):
     said = engines.judge(detect, lives({1: 3}), lives({2: 2, 5: 4}), tmp_path / "fold")
     assert said == {2: 2.0, 5: 4.0}
-    assert (tmp_path / "fold/train_FD001.txt").read_text() == "1 1 0.5\n1 2 0.5\n1 3 0.5\n"
+    assert (tmp_path / "fold/train_FD001.txt").read_text() == "1 1 1.5\n1 2 1.5\n1 3 1.5\n"
+
+
+def test_the_stand_in_tells_when_an_engine_was_learnt_from(detect, tmp_path):
+    with pytest.raises(ProgramError, match="judged what was learnt from"):
+        engines.judge(detect, lives({1: 3}), {2: ["1 1.5"]}, tmp_path / "fold")
 
 
 def test_a_program_that_fails_is_told_with_what_it_said(detect, tmp_path):
