@@ -61,6 +61,9 @@ bench: ## measure, and write a report to benches/reports [PEERS=dir]
 	@scripts/setup.sh system
 	@scripts/bench.sh
 
+quality: ## judge recordings with known answers, and write a report with plots: DATA=dir [DETECT=program]
+	@DATA='$(DATA)' DETECT='$(DETECT)' scripts/quality.sh
+
 bench-build: ## build what the benches need
 	@scripts/setup.sh system
 	@scripts/bench.sh build
@@ -79,4 +82,4 @@ clean: ## remove what was built here; downloads, .tideflow/state of jobs and .ti
 	cargo clean
 	[ ! -d .tideflow ] || find .tideflow -mindepth 1 -maxdepth 1 ! -name state ! -name mlflow -exec rm -rf {} +
 
-.PHONY: help setup build demo demo-real test crash train detect promote mlflow bench bench-build fmt lint docs clean
+.PHONY: help setup build demo demo-real test crash train detect promote mlflow bench quality bench-build fmt lint docs clean

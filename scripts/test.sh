@@ -61,5 +61,6 @@ step 'start Kafka' start_kafka
 step_log=$work/tests.log
 step 'training package' .tideflow/venv/bin/python -m pytest -q models/training
 step 'plots' .tideflow/venv/bin/python -m pytest -q demo/tests
+step 'scores of the quality report' .tideflow/venv/bin/python -m pytest -q benches/quality
 step 'tests without TensorFlow' "${plain[@]}"
 step 'tests' "${tests[@]}" --no-fail-fast

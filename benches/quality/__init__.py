@@ -1,0 +1,1 @@
+"""How good `detect` is, by the published rules of three public data sets."""
