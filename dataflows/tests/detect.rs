@@ -8,7 +8,6 @@ use std::process::{Command, Output};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use tempfile::TempDir;
-use tideflow::core::Stop;
 use tideflow::models::{ModelRef, Runtime};
 use tideflow_dataflows::detect::{
     Detected, Format, Method, Pump, Recording, Series, Turbofan, detect, features, offline, read,
@@ -123,8 +122,7 @@ impl Models {
         );
         if !out.exists() {
             let whole = format == Format::Cmapss;
-            features::<M>(recordings, whole, &data, 2, &Stop::default())
-                .expect("there are features");
+            features::<M>(recordings, whole, &data, 2).expect("there are features");
             let data = (format != Format::Nab).then_some(data.as_path());
             train::<M>(data, &out).expect("the training package is there");
         }
@@ -144,7 +142,7 @@ fn same_as_offline<M: Method>(fill: fn(&Path), format: Format) -> Vec<Detected> 
         offline::<M>(&recordings, model().current().expect("a model")).expect("it scores");
     assert!(!expected.is_empty());
     let run = |workers| {
-        let found = detect::<M>(&recordings, model(), workers, &Stop::default()).expect("it runs");
+        let found = detect::<M>(&recordings, model(), workers).expect("it runs");
         assert_eq!(found.failed, Vec::<String>::new());
         let bits = |o: &[_]| format!("{o:?}");
         assert_eq!(bits(&found.outcomes), bits(&expected), "{workers} workers");
@@ -203,7 +201,7 @@ fn a_row_is_judged_without_a_look_at_later_ones() {
         .collect();
     let run = |recordings: &[Recording]| {
         let model = ModelRef::folder(&path, None, Runtime::InProcess);
-        detect::<Pump>(recordings, model, 2, &Stop::default()).expect("it runs").outcomes
+        detect::<Pump>(recordings, model, 2).expect("it runs").outcomes
     };
     let before: Vec<_> = run(&whole).into_iter().filter(|o| o.row < 560).collect();
     assert_eq!(run(&cut), before);

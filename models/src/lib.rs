@@ -62,6 +62,6 @@ pub use runtime::Runtime;
 pub use saved_model::TensorFlowModel;
 #[cfg(feature = "http")]
 pub use serving::{ServingAccess, ServingModel};
-pub use shelf::{Accept, Event, Listener, Shelf};
+pub use shelf::{Accept, Shelf};
 pub use uri::{ModelUri, NoModelUri};
 pub use version::{NoVersion, VersionId, Versions};

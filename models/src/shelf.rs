@@ -19,17 +19,6 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// What must hold of every version beside what it says of itself: that the graph can use it.
 pub type Accept = Arc<dyn Fn(&VersionId, &dyn Model) -> Result<(), ModelLoadError> + Send + Sync>;
 
-/// What happened to a version that was to be opened.
-pub enum Event<'a> {
-    /// It is ready.
-    Opened(&'a VersionId),
-    /// It is not, and what scores now goes on.
-    Failed(Option<&'a VersionId>, &'a ModelLoadError),
-}
-
-/// Hears of each event.
-pub type Listener = Arc<dyn Fn(Event<'_>) + Send + Sync>;
-
 /// The open versions of one model, shared by a process's workers.
 pub struct Shelf {
     versions: Arc<dyn Versions>,
@@ -85,12 +74,18 @@ impl Shelf {
 
     /// Follows what is current, at this interval, and opens what is asked for, on a thread of its own, until
     /// the shelf is gone.
-    pub fn follow(self: &Arc<Self>, name: &str, every: Duration, listener: Listener) {
+    pub fn follow(
+        self: &Arc<Self>,
+        name: &str,
+        every: Duration,
+        failed: impl Fn() + Send + 'static,
+    ) {
         let (shelf, may_change) = (Arc::downgrade(self), self.versions.may_change());
         let never = Duration::from_secs(u64::from(u32::MAX));
         let every = if may_change { every } else { never };
         let ask_at = Instant::now() + every;
-        let mut opener = Opener { every, listener, ask_at, again: None, told: String::new() };
+        let failed = Box::new(failed);
+        let mut opener = Opener { every, failed, ask_at, again: None, told: String::new() };
         let run = move || while opener.turn(&shelf) {};
         thread::Builder::new()
             .name(name.to_string())
@@ -212,7 +207,8 @@ impl Inner {
 /// What the thread remembers between its turns.
 struct Opener {
     every: Duration,
-    listener: Listener,
+    /// Told each time.
+    failed: Box<dyn Fn() + Send>,
     /// When it is asked again which version is current.
     ask_at: Instant,
     /// What could not be opened, and when it is tried again.
@@ -256,7 +252,6 @@ impl Opener {
             Ok(()) => {
                 self.told.clear();
                 self.again = None;
-                (self.listener)(Event::Opened(id));
             }
             Err(error) => {
                 self.fail(Some(id), &error);
@@ -276,7 +271,7 @@ impl Opener {
             tracing::warn!(version, %error, "the version that scores goes on: no other can be had");
             self.told = text;
         }
-        (self.listener)(Event::Failed(id, error));
+        (self.failed)();
     }
 }
 
@@ -350,7 +345,7 @@ mod tests {
     fn versions_are_opened_as_they_are_needed_and_the_oldest_goes() {
         let shelf =
             Arc::new(open(Few { current: Some("1"), ..Few::default() }, None).expect("one"));
-        shelf.follow("few", Duration::from_secs(60), Arc::new(|_| ()));
+        shelf.follow("few", Duration::from_secs(60), || ());
         for version in ["2", "3", "4"] {
             let since = Instant::now();
             while shelf.need(&id(version)).expect("it can be opened").is_none() {
@@ -366,7 +361,7 @@ mod tests {
     fn fault_what_epochs_need_and_nobody_has_is_given_up() {
         let few = Few { current: Some("1"), broken: Some("2"), ..Few::default() };
         let shelf = Arc::new(open(few, None).expect("one"));
-        shelf.follow("few", Duration::from_secs(60), Arc::new(|_| ()));
+        shelf.follow("few", Duration::from_secs(60), || ());
         let since = Instant::now();
         let error = loop {
             match shelf.need(&id("2")) {

@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use clap::{Args, Parser, ValueEnum};
-use tideflow::core::Stop;
 use tideflow::models::{ModelRef, Runtime};
 use tideflow_dataflows::detect::{
     Detected, Format, Method, Pump, Recording, Series, Turbofan, detect, expect_apart, features,
@@ -102,7 +101,7 @@ fn write_features(Write { input, to }: &Write) -> anyhow::Result<()> {
 fn features_of<M: Method>(input: &Input, format: Format, to: &Path) -> anyhow::Result<usize> {
     let recordings = read(format, &input.input, LIVES)?;
     let whole_lives = format == Format::Cmapss;
-    features::<M>(&recordings, whole_lives, to, usize::from(input.workers), &Stop::default())
+    features::<M>(&recordings, whole_lives, to, usize::from(input.workers))
 }
 
 fn judge_all(judge: &Judge) -> anyhow::Result<()> {
@@ -125,7 +124,7 @@ fn judge_with<M: Method>(judge: &Judge, format: Format) -> anyhow::Result<()> {
     let since = Instant::now();
     let model = ModelRef::folder(&folder, None, Runtime::InProcess);
     let workers = usize::from(input.workers);
-    let Detected { outcomes, failed } = detect::<M>(&recordings, model, workers, &Stop::default())?;
+    let Detected { outcomes, failed } = detect::<M>(&recordings, model, workers)?;
     ensure!(failed.is_empty(), "{} rows could not be judged: {}", failed.len(), failed[0]);
     write(format, out, &recordings, &outcomes)?;
     let rows: usize = recordings.iter().map(|recording: &Recording| recording.rows.len()).sum();

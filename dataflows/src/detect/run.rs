@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::ensure;
 use tideflow::core::timely;
-use tideflow::core::{Emit, Failure, Flow, Job, LogOnly, RecentBindings, Stop, execute};
+use tideflow::core::{Emit, Flow, Job, LogOnly, RecentBindings, execute};
 use tideflow::models::{Model, VersionId};
 use tideflow::operators::Scorer;
 use tideflow::prelude::*;
@@ -34,10 +34,9 @@ fn source(recordings: &[Recording]) -> VecSource<Reading> {
 
 fn run(
     workers: usize,
-    stop: &Stop,
     build: impl Fn(&Flow<'_>) -> Result<(), BuildError> + Send + Sync + 'static,
 ) -> anyhow::Result<()> {
-    let job = Job { stop: stop.clone(), failure: Failure::default(), ..Job::default() };
+    let job = Job::default();
     let durability = LogOnly::new(RecentBindings::new(BINDINGS));
     Ok(execute(timely::Config::process(workers), &job, durability, |_| (), build)?)
 }
@@ -50,11 +49,10 @@ pub fn detect<M: Method>(
     recordings: &[Recording],
     model: impl Scorer + Clone + Send + Sync + 'static,
     workers: usize,
-    stop: &Stop,
 ) -> anyhow::Result<Detected> {
     let (outcomes, failed) = (VecSink::new(), VecSink::new());
     let (source, sinks) = (source(recordings), (outcomes.clone(), failed.clone()));
-    run(workers, stop, move |flow| {
+    run(workers, move |flow| {
         let (readings, _) = flow.source("recordings", source.clone())?;
         let Outputs { outcomes, failed } = judge::<M>(readings, &model)?;
         flow.sink("outcomes out", outcomes, sinks.0.clone())?;
@@ -76,11 +74,10 @@ pub fn features<M: Method>(
     whole_lives: bool,
     file: &Path,
     workers: usize,
-    stop: &Stop,
 ) -> anyhow::Result<usize> {
     let items = VecSink::new();
     let (source, sink) = (source(recordings), items.clone());
-    run(workers, stop, move |flow| {
+    run(workers, move |flow| {
         let (readings, _) = flow.source("recordings", source.clone())?;
         flow.sink("features out", trace::<M>(readings)?, sink.clone())
     })?;

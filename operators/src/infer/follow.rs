@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tideflow_core::timely::dataflow::StreamVec;
 use tideflow_core::{Choice, Epoch, Flow, Opening, OperatorName};
-use tideflow_models::{Event, Model, ModelLoadError, ModelRef, Shelf, VersionId};
+use tideflow_models::{Model, ModelLoadError, ModelRef, Shelf, VersionId};
 
 use super::InferOptions;
 
@@ -46,12 +46,7 @@ pub(super) fn open(
     }
     if first {
         let failures = flow.job().metrics.model_failures.with_label_values(&[name]);
-        let listener = move |event: Event<'_>| {
-            if let Event::Failed(..) = event {
-                failures.inc();
-            }
-        };
-        shelf.follow(name, options.poll, Arc::new(listener));
+        shelf.follow(name, options.poll, move || failures.inc());
     }
     Ok(shelf)
 }
