@@ -76,10 +76,10 @@ fn own_folders() -> Vec<PathBuf> {
     folders
 }
 
-/// The library's folder in the nearest checkout above `path` in which `make` has made something.
+/// The library's folder in the nearest checkout above `path` for which `make setup` was run. Jobs keep
+/// state and models in a `.tideflow` of the folder they are started in, which makes it no checkout.
 fn made_above(path: &Path) -> Option<PathBuf> {
-    let mut made = path.ancestors().map(|folder| folder.join(".tideflow"));
-    Some(made.find(|made| made.is_dir())?.join("native/lib"))
+    path.ancestors().map(|folder| folder.join(".tideflow/native/lib")).find(|made| made.is_dir())
 }
 
 /// Why the library could not be opened.
@@ -118,8 +118,9 @@ mod tests {
         let outer = tempfile::tempdir().unwrap();
         let inner = outer.path().join("deps/inner");
         for checkout in [outer.path(), &inner] {
-            std::fs::create_dir_all(checkout.join(".tideflow")).unwrap();
             let expected = Some(checkout.join(".tideflow/native/lib"));
+            std::fs::create_dir_all(checkout.join(".tideflow/native/lib")).unwrap();
+            std::fs::create_dir_all(checkout.join("models/.tideflow/state")).unwrap();
             for path in ["target/release/program", "models", ""] {
                 assert_eq!(made_above(&checkout.join(path)), expected, "{path}");
             }

@@ -7,16 +7,19 @@ use anyhow::{Context, bail};
 
 use super::graph::Method;
 
-/// The checkout that holds the training package and its Python, around the program or the current folder.
+/// The checkout that holds the training package and its Python: around the current folder, around the program,
+/// or around the package that cargo runs, which may build elsewhere.
 fn checkout() -> anyhow::Result<PathBuf> {
-    let program = std::env::current_exe().unwrap_or_default();
-    let here = std::env::current_dir().unwrap_or_default();
-    let mut around = program.ancestors().chain(here.ancestors());
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let places = [std::env::current_dir().ok(), std::env::current_exe().ok(), package];
+    let mut around = places.iter().flatten().flat_map(|place| place.ancestors());
     let found = around.find(|folder| {
         folder.join(".tideflow/venv/bin/python").exists() && folder.join(PACKAGE).is_dir()
     });
     let found = found.map(Path::to_path_buf);
-    found.context("no checkout with a Python environment around the program: run `make setup`")
+    found.context(
+        "no checkout with a Python environment around this folder or the program: run `make setup`",
+    )
 }
 
 const PACKAGE: &str = "models/training";
