@@ -20,9 +20,9 @@ use crate::binding::global_watermark;
 use crate::choice::{Choices, Opening};
 use crate::operator::OperatorName;
 use crate::pace::{Pace, RETRY, Tick, Word};
+use crate::ruling::SharedLog;
 use crate::{
-    Binding, BindingLog, Bound, Ending, Epoch, EventTime, Job, Metrics, Part, PartState, Resume,
-    Standing,
+    Binding, Bound, Ending, Epoch, EventTime, Job, Metrics, Part, PartState, Resume, Standing,
 };
 
 type Input<D, P> =
@@ -98,16 +98,13 @@ impl<'s> Binder<'s> {
         resume: Rc<Resume>,
         (pace, published, snapshot_every): (Rc<Pace>, ProbeHandle<Epoch>, u64),
         choices: Choices,
-        mut log: Box<dyn BindingLog>,
+        log: SharedLog,
     ) {
         let Binder { builder, mut ticks, mut words, out } = self;
         let name = OperatorName::new("epoch bindings");
         let address = builder.operator_info().address;
-        let wake = scope.worker().sync_activator_for(address.to_vec());
+        log.wake_also(scope.worker().sync_activator_for(address.to_vec()));
         let again = scope.activator_for(address);
-        log.wake_with(Box::new(move || {
-            let _ = wake.activate();
-        }));
         let mut state = Open {
             watermark: resume.watermark(),
             // A start that is killed before its first snapshot must not leave more and more to replay.
@@ -183,7 +180,7 @@ struct Open {
     watermark: EventTime,
     snapshot_every: u64,
     last_snapshot: Epoch,
-    log: Box<dyn BindingLog>,
+    log: SharedLog,
     choices: Choices,
     out: Outputs,
     pace: Rc<Pace>,
@@ -243,7 +240,7 @@ impl Open {
             self.out.standings.activate().session(&at_standing).give(binding.standing());
         }
         self.show(epoch, wall_ms);
-        self.log.append(binding);
+        self.log.with(|log| log.append(binding));
         self.undurable.push_back((epoch, at_durable));
     }
 
@@ -300,7 +297,7 @@ impl Open {
 
     /// Lets the durable frontier pass what the log holds; true while something is not durable yet.
     fn drop_durable(&mut self) -> bool {
-        let through = self.log.durable();
+        let through = self.log.with(|log| log.durable());
         while self.undurable.front().is_some_and(|(epoch, _)| *epoch <= through) {
             self.undurable.pop_front();
         }

@@ -1,11 +1,11 @@
 //! What an epoch is: the binding that says which input it holds and how far time has come.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Chosen, Epoch, EventTime, Standing};
+use crate::{Chosen, Epoch, EventTime, Ruling, Standing};
 
 /// How a partition takes part in the watermark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -109,7 +109,9 @@ pub struct Bound {
 /// Every implementation promises:
 /// 1. `append` never waits; bindings come in order of their epochs, without a gap;
 /// 2. `durable` is the last epoch whose binding, and all before it, will survive a crash;
-/// 3. when `durable` moves by itself, the callback given to `wake_with` is called.
+/// 3. rulings are recorded behind what was appended before them, and `rulings_durable` is how many of them, from the
+///    first on, will survive a crash;
+/// 4. when `durable` or `rulings_durable` moves by itself, the callback given to `wake_with` is called.
 ///
 /// ```
 /// use tideflow_core::{BindingLog, Binding, Ending, EventTime, RecentBindings};
@@ -127,22 +129,34 @@ pub trait BindingLog: Send {
     fn append(&mut self, binding: Binding);
     /// The last durable epoch; 0 before the first.
     fn durable(&mut self) -> Epoch;
-    /// Takes the callback for promise 3.
+    /// Records a ruling upon an epoch that is durable: its number, from 1.
+    fn rule(&mut self, ruling: Ruling) -> u64;
+    /// The number of the last durable ruling; 0 before the first.
+    fn rulings_durable(&mut self) -> u64;
+    /// Takes the callback for promise 4.
     fn wake_with(&mut self, _wake: Box<dyn Fn() + Send + Sync>) {}
 }
 
-/// Keeps the newest bindings in memory: they survive nothing, and so count as durable at once.
+/// Keeps the newest bindings in memory, and what was ruled upon their epochs: they survive nothing, and so count as
+/// durable at once.
 #[derive(Clone, Debug)]
 pub struct RecentBindings {
-    kept: Arc<Mutex<VecDeque<Binding>>>,
+    kept: Arc<Mutex<Kept>>,
     keep_max: usize,
     last: Epoch,
+    ruled: u64,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    bindings: VecDeque<Binding>,
+    rulings: Vec<Ruling>,
 }
 
 impl RecentBindings {
     /// Keeps at most `keep_max` bindings.
     pub fn new(keep_max: usize) -> Self {
-        RecentBindings { kept: Arc::default(), keep_max, last: 0 }
+        RecentBindings { kept: Arc::default(), keep_max, last: 0, ruled: 0 }
     }
 
     /// Goes on behind this epoch.
@@ -153,7 +167,16 @@ impl RecentBindings {
 
     /// The bindings kept, oldest first.
     pub fn kept(&self) -> Vec<Binding> {
-        self.kept.lock().expect("no holder of this lock panics").iter().cloned().collect()
+        self.lock().bindings.iter().cloned().collect()
+    }
+
+    /// What was ruled upon their epochs, in order.
+    pub fn rulings(&self) -> Vec<Ruling> {
+        self.lock().rulings.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().expect("no holder of this lock panics")
     }
 }
 
@@ -161,15 +184,27 @@ impl BindingLog for RecentBindings {
     fn append(&mut self, binding: Binding) {
         assert_eq!(binding.epoch, self.last + 1, "bindings must be contiguous");
         self.last = binding.epoch;
-        let mut kept = self.kept.lock().expect("no holder of this lock panics");
-        if kept.len() == self.keep_max {
-            kept.pop_front();
+        let mut kept = self.lock();
+        if kept.bindings.len() == self.keep_max
+            && let Some(oldest) = kept.bindings.pop_front()
+        {
+            kept.rulings.retain(|ruling| ruling.epoch > oldest.epoch);
         }
-        kept.push_back(binding);
+        kept.bindings.push_back(binding);
     }
 
     fn durable(&mut self) -> Epoch {
         self.last
+    }
+
+    fn rule(&mut self, ruling: Ruling) -> u64 {
+        self.ruled += 1;
+        self.lock().rulings.push(ruling);
+        self.ruled
+    }
+
+    fn rulings_durable(&mut self) -> u64 {
+        self.ruled
     }
 }
 

@@ -15,6 +15,7 @@ use crate::binder::{Binder, Bounds};
 use crate::choice::{Choice, Choices, Opening};
 use crate::pace::{Pace, Tick, clock};
 use crate::plan::{Check, Edge, Inputs, Node, Plan};
+use crate::ruling::SharedLog;
 use crate::snapshot::{SnapshotPart, Snapshots};
 use crate::{
     BindingLog, Bound, BuildError, DeadLetters, Epoch, Failure, Metrics, Resume, StateForm, Stop,
@@ -101,6 +102,7 @@ struct Inner<'s> {
     published: ProbeHandle<Epoch>,
     sinks: RefCell<Vec<StreamVec<'s, Epoch, ()>>>,
     choices: RefCell<Vec<(String, Arc<dyn Choice>)>>,
+    log: SharedLog,
     locals: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
 }
 
@@ -135,6 +137,7 @@ impl<'s> Flow<'s> {
                 published,
                 sinks: RefCell::default(),
                 choices: RefCell::default(),
+                log: SharedLog::default(),
                 locals: RefCell::default(),
             }),
         }
@@ -155,7 +158,8 @@ impl<'s> Flow<'s> {
         let pace = (inner.pace, inner.published, snapshot_every);
         let choices = inner.choices.into_inner();
         let choices = Choices::new(choices, scope.peers());
-        binder.build(scope, &inner.job, inner.resume, pace, choices, log);
+        binder.build(scope, &inner.job, inner.resume, pace, choices, inner.log.clone());
+        inner.log.set(log);
         inner.plan.into_inner()
     }
 
@@ -195,6 +199,10 @@ impl<'s> Flow<'s> {
 
     pub(crate) fn add_choice(&self, name: &str, choice: Arc<dyn Choice>) {
         self.inner.choices.borrow_mut().push((name.to_string(), choice));
+    }
+
+    pub(crate) fn log(&self) -> SharedLog {
+        self.inner.log.clone()
     }
 
     pub(crate) fn ticks(&self) -> StreamVec<'s, Epoch, Tick> {

@@ -9,6 +9,7 @@ use prometheus::{
 
 const SECONDS: &[f64] =
     &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
+const DIFFERENCES: &[f64] = &[0.0, 1e-6, 1e-4, 1e-3, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 10.0];
 const ROWS: &[f64] = &[1.0, 4.0, 16.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0];
 
 /// Every metric of a process. Fetch a series once (`with_label_values`), then count in batches.
@@ -44,6 +45,14 @@ pub struct Metrics {
     pub inference_batch: HistogramVec,
     /// `tideflow_inference_seconds{operator}`: time of one batch in the model.
     pub inference_seconds: HistogramVec,
+    /// `tideflow_inference_failures_total{operator}`: batches that the model failed on twice, or took too long for.
+    pub inference_failures: IntCounterVec,
+    /// `tideflow_inference_fallbacks_total{operator}`: rows that got the score for when the model fails.
+    pub inference_fallbacks: IntCounterVec,
+    /// `tideflow_candidate_difference{operator}`: how far a candidate's score lies from the champion's.
+    pub candidate_difference: HistogramVec,
+    /// `tideflow_candidate_unscored_total{operator}`: rows that a candidate had no score for.
+    pub candidate_unscored: IntCounterVec,
     /// `tideflow_model_failures_total{operator}`: tries to find out or open the version of a model that should
     /// score, which did not work: the one before goes on.
     pub model_failures: IntCounterVec,
@@ -145,6 +154,31 @@ impl Default for Metrics {
                 "Time of one batch in the model.",
                 "operator",
                 SECONDS,
+            ),
+            inference_failures: counts(
+                r,
+                "inference_failures_total",
+                "Batches that the model failed on twice, or took too long for.",
+                &["operator"],
+            ),
+            inference_fallbacks: counts(
+                r,
+                "inference_fallbacks_total",
+                "Rows that got the score for when the model fails.",
+                &["operator"],
+            ),
+            candidate_difference: spread(
+                r,
+                "candidate_difference",
+                "How far a candidate's score lies from the champion's.",
+                "operator",
+                DIFFERENCES,
+            ),
+            candidate_unscored: counts(
+                r,
+                "candidate_unscored_total",
+                "Rows that a candidate had no score for.",
+                &["operator"],
             ),
             model_failures: counts(
                 r,

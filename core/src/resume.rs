@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Binding, Bound, Chosen, Epoch, EventTime, Part};
+use crate::{Binding, Bound, Chosen, Epoch, EventTime, Part, Ruling};
 
 /// Where a job stood after an epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,10 @@ pub struct Resume {
     pub snapshot: Option<Standing>,
     /// What was recorded since, in order, without a gap; all workers of a process share it.
     pub recorded: Arc<[Binding]>,
+    /// What was ruled upon these epochs, in the order of the log.
+    pub rulings: Arc<[Ruling]>,
+    /// The last epoch of which anything is published: up to it, results are not to be decided anew.
+    pub published: Epoch,
 }
 
 impl Resume {
@@ -57,6 +61,12 @@ impl Resume {
     pub fn chosen(&self) -> Chosen {
         let last = self.recorded.last().map(|b| &b.chosen);
         last.or(self.snapshot.as_ref().map(|s| &s.chosen)).cloned().unwrap_or_default()
+    }
+
+    /// What was ruled upon epochs of the operator of this name.
+    pub fn ruled(&self, operator: &str) -> BTreeMap<Epoch, String> {
+        let of = self.rulings.iter().filter(|ruling| ruling.operator == operator);
+        of.map(|ruling| (ruling.epoch, ruling.ruled.clone())).collect()
     }
 
     /// Whether the job's input has come to its end, and time with it: there will be no more epochs.
@@ -127,7 +137,8 @@ pub struct ResumePart {
 ///     let (parts, watermark, ending) = (vec![part(next)], EventTime(0), Ending::No);
 ///     Binding { epoch, parts, watermark, wall_ms: 0, ending, chosen: Default::default() }
 /// };
-/// let resume = Resume { snapshot: None, recorded: [binding(1, 2), binding(2, 2), binding(3, 5)].into() };
+/// let recorded = [binding(1, 2), binding(2, 2), binding(3, 5)].into();
+/// let resume = Resume { recorded, ..Resume::default() };
 /// let mut cuts = resume.partitions("s")[&0].cuts.clone();
 /// assert_eq!((cuts.reached(3), cuts.epoch_of(1)), (0, Some(1)));
 /// cuts.read_to(2);

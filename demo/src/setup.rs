@@ -85,6 +85,7 @@ pub fn prepare(
         late: broker.topic(&late),
         rejects: broker.topic(&rejects),
         partitions,
+        candidates: String::new(),
     };
     Ok((broker, config, framework))
 }

@@ -258,7 +258,7 @@ mod tests {
             ending: tideflow_core::Ending::No,
             chosen: Default::default(),
         };
-        let resume = Resume { snapshot: None, recorded: [binding].into() };
+        let resume = Resume { recorded: [binding].into(), ..Resume::default() };
         let check = |topics, drop: &[String]| check_sources(&resume, &inputs(topics), drop);
         check(&[("readings", "in"), ("sites", "sites")], &[]).expect("it is there");
         let told = check(&[("sensors", "in")], &[]).expect_err("it is gone").to_string();

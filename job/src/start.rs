@@ -54,7 +54,9 @@ impl Started {
             let (epoch, watermark, parts) = (m.epoch, m.watermark, m.parts.clone());
             Standing { epoch, watermark, parts, chosen: m.chosen.clone() }
         });
-        Resume { snapshot, recorded: self.replay.give_bindings().into() }
+        let published = self.shards.iter().map(|(_, published)| *published).max().unwrap_or(0);
+        let rulings = self.replay.rulings().into();
+        Resume { snapshot, recorded: self.replay.give_bindings().into(), rulings, published }
     }
 }
 

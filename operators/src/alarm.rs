@@ -272,8 +272,13 @@ mod tests {
             let (start, end) = (EventTime(minute * 60_000), EventTime((minute + 1) * 60_000));
             if *score >= 0.0 {
                 let of = Window { key: 7u64, start, end, value: () };
-                let scored =
-                    Scored { of, score: *score, others: vec![], model: Default::default() };
+                let scored = Scored {
+                    of,
+                    score: *score,
+                    others: vec![],
+                    model: Default::default(),
+                    fallback: false,
+                };
                 watch.fold(&mut vec![scored], &mut Emit::default());
             }
             let bound = Bound { epoch: 1, watermark: end, wall_ms: 0, snapshot: false };

@@ -10,7 +10,8 @@ mod window;
 
 pub use alarm::{Alarm, AlarmState, Alarms, Hysteresis};
 pub use infer::{
-    Features, Infer, InferOptions, Inferred, MODEL_DEFAULTS, ModelConfig, Scored, Scorer,
+    CANDIDATE_DEFAULTS, Candidate, CandidateConfig, Compared, Features, Infer, InferOptions,
+    Inferred, MODEL_DEFAULTS, ModelConfig, OnFailure, Policy, Scored, Scorer, Slice,
 };
 pub use key_by::{KeyBy, Keyed};
 pub use map::Map;

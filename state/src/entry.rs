@@ -1,7 +1,7 @@
 //! A record of the log of bindings, and its form in Kafka.
 
 use serde::{Deserialize, Serialize};
-use tideflow_core::Binding;
+use tideflow_core::{Binding, Ruling};
 
 use crate::Generation;
 
@@ -11,6 +11,7 @@ use crate::Generation;
 ///
 /// ```text
 /// {"v":1,"generation":3,"marker":true}
+/// {"v":1,"generation":3,"ruling":{"epoch":17,"operator":"health","ruled":"…"}}
 /// {"v":1,"generation":3,"binding":{"epoch":17,"parts":[{"source":"readings","partition":0,
 ///   "from":4000,"next":4711,"watermark":1700000000000,"state":"active"}],"watermark":1700000000000,
 ///   "wall_ms":1700000010000,"ending":"no","chosen":{"health":"4f2a:256:health/7"}}}
@@ -23,6 +24,8 @@ pub enum Entry {
     Marker(Generation),
     /// What an epoch holds, as this generation has cut it.
     Binding(Generation, Binding),
+    /// What becomes of records of an epoch that this generation, or one before, has cut.
+    Ruling(Generation, Ruling),
 }
 
 /// A record that is no entry of this version.
@@ -41,6 +44,8 @@ struct Form {
     marker: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     binding: Option<Binding>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ruling: Option<Ruling>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
@@ -52,17 +57,20 @@ impl Entry {
     /// Who wrote it.
     pub fn generation(&self) -> Generation {
         match self {
-            Entry::Marker(generation) | Entry::Binding(generation, _) => *generation,
+            Entry::Marker(generation)
+            | Entry::Binding(generation, _)
+            | Entry::Ruling(generation, _) => *generation,
         }
     }
 
     /// The record's value.
     pub fn encode(&self) -> Vec<u8> {
-        let (marker, binding) = match self {
-            Entry::Marker(_) => (true, None),
-            Entry::Binding(_, binding) => (false, Some(binding.clone())),
+        let (marker, binding, ruling) = match self {
+            Entry::Marker(_) => (true, None, None),
+            Entry::Binding(_, binding) => (false, Some(binding.clone()), None),
+            Entry::Ruling(_, ruling) => (false, None, Some(ruling.clone())),
         };
-        let form = Form { v: VERSION, generation: self.generation(), marker, binding };
+        let form = Form { v: VERSION, generation: self.generation(), marker, binding, ruling };
         serde_json::to_vec(&form).expect("numbers and texts are JSON")
     }
 
@@ -80,11 +88,18 @@ impl Entry {
             return Err(EntryError(format!("found version {}", version.v)));
         }
         match read(value)? {
-            Form { generation, marker: true, binding: None, .. } => Ok(Entry::Marker(generation)),
-            Form { generation, marker: false, binding: Some(binding), .. } => {
+            Form { generation, marker: true, binding: None, ruling: None, .. } => {
+                Ok(Entry::Marker(generation))
+            }
+            Form { generation, marker: false, binding: Some(binding), ruling: None, .. } => {
                 Ok(Entry::Binding(generation, binding))
             }
-            _ => Err(EntryError("found neither a marker nor a binding, or both".to_string())),
+            Form { generation, marker: false, binding: None, ruling: Some(ruling), .. } => {
+                Ok(Entry::Ruling(generation, ruling))
+            }
+            _ => Err(EntryError(
+                "found none of marker, binding and ruling, or more than one".to_string(),
+            )),
         }
     }
 }
@@ -115,10 +130,16 @@ mod tests {
             r#"{{"v":1,"generation":3,"binding":{{"epoch":17,"parts":[{part}],"watermark":1700000000000,"wall_ms":1700000010000,"ending":"no","chosen":{{}}}}}}"#
         );
         let chosen = [("health", "4f2a:256:health/7")].into_iter().collect();
+        let (operator, ruled) = ("health".to_string(), "none".to_string());
+        let ruling = Ruling { epoch: 17, operator, ruled };
         let with_choice = binding_text.replace("{}", r#"{"health":"4f2a:256:health/7"}"#);
         for (entry, text) in [
             (Entry::Binding(Generation(3), Binding { chosen, ..binding() }), with_choice.as_str()),
             (Entry::Marker(Generation(3)), r#"{"v":1,"generation":3,"marker":true}"#),
+            (
+                Entry::Ruling(Generation(3), ruling),
+                r#"{"v":1,"generation":3,"ruling":{"epoch":17,"operator":"health","ruled":"none"}}"#,
+            ),
             (Entry::Binding(Generation(3), binding()), binding_text.as_str()),
         ] {
             assert_eq!(String::from_utf8(entry.encode()).expect("JSON is text"), text);
@@ -134,7 +155,7 @@ mod tests {
     fn what_is_no_entry_of_this_version_is_refused() {
         for (text, why) in [
             (r#"{"v":2,"era":3}"#, "found version 2"),
-            (r#"{"v":1,"generation":3}"#, "found neither a marker nor a binding"),
+            (r#"{"v":1,"generation":3}"#, "found none of marker"),
             (r#"{"v":1,"generation":3,"marker":true,"more":1}"#, "unknown field `more`"),
             (
                 r#"{"v":1,"generation":3,"binding":{"epoch":1,"models":{}}}"#,

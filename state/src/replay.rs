@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use tideflow_core::{Binding, Epoch};
+use tideflow_core::{Binding, Epoch, Ruling};
 
 use crate::{Entry, Generation};
 
@@ -52,13 +52,26 @@ pub enum ReplayError {
         /// The epoch that came.
         found: Epoch,
     },
+    /// Something was ruled upon an epoch that is not there.
+    #[error(
+        "the log of bindings has a ruling upon epoch {found} at offset {offset}, expected at most {last}: a \
+         part of the log is missing, or it belongs to another job"
+    )]
+    NotBound {
+        /// Where.
+        offset: i64,
+        /// The last epoch that is bound before it.
+        last: Epoch,
+        /// The epoch that it is upon.
+        found: Epoch,
+    },
 }
 
 /// Takes the log of bindings, in order, from the record of the snapshot's epoch (or its beginning) up to
 /// the own marker, and keeps what counts.
 ///
 /// A binding counts when no marker of a higher generation lies before it, and its epoch is later than the
-/// snapshot's.
+/// snapshot's. So does a ruling.
 ///
 /// ```
 /// use tideflow_core::{Binding, Ending, EventTime};
@@ -88,20 +101,21 @@ pub struct Replay {
     /// What an older generation has written behind a marker of this one is void.
     least: Generation,
     recorded: Vec<Recorded>,
+    rulings: Vec<Ruling>,
 }
 
 impl Replay {
     /// A replay by generation `own`.
     pub fn new(own: Generation, snapshot: Option<SnapshotAt>) -> Self {
         let (epoch, least) = snapshot.map_or((0, Generation(0)), |s| (s.epoch, s.binding));
-        Replay { own, snapshot: epoch, least, recorded: Vec::new() }
+        Replay { own, snapshot: epoch, least, recorded: Vec::new(), rulings: Vec::new() }
     }
 
     /// Takes the next entry.
     ///
     /// # Errors
     /// [`ReplayError::Superseded`] at a marker of a higher generation, [`ReplayError::NotContiguous`]
-    /// at an epoch that does not follow the last.
+    /// at an epoch that does not follow the last, [`ReplayError::NotBound`] at a ruling before its epoch.
     pub fn take(&mut self, offset: i64, entry: Entry) -> Result<(), ReplayError> {
         match entry {
             Entry::Marker(by) if by > self.own => {
@@ -112,6 +126,15 @@ impl Replay {
                 Ok(())
             }
             Entry::Binding(by, binding) if by < self.least || binding.epoch <= self.snapshot => {
+                Ok(())
+            }
+            Entry::Ruling(by, ruling) if by < self.least || ruling.epoch <= self.snapshot => Ok(()),
+            Entry::Ruling(_, ruling) => {
+                let (last, found) = (*self.epochs().end(), ruling.epoch);
+                if found > last {
+                    return Err(ReplayError::NotBound { offset, last, found });
+                }
+                self.rulings.push(ruling);
                 Ok(())
             }
             Entry::Binding(generation, mut binding) => {
@@ -143,6 +166,11 @@ impl Replay {
             Binding { parts, ..recorded.binding.clone() }
         });
         bindings.collect()
+    }
+
+    /// What was ruled upon their epochs, in order.
+    pub fn rulings(&self) -> &[Ruling] {
+        &self.rulings
     }
 
     /// Their epochs: from the one after the snapshot to the last one bound, which is the snapshot's own
@@ -221,6 +249,35 @@ mod tests {
         assert_eq!(hole, Err(ReplayError::NotContiguous { offset: 101, expected: 2, found: 3 }));
         let twice = replay(2, None, [binding(1, 1), binding(1, 1)]);
         assert_eq!(twice, Err(ReplayError::NotContiguous { offset: 101, expected: 2, found: 1 }));
+    }
+
+    fn ruling(by: u64, epoch: Epoch) -> Entry {
+        let (operator, ruled) = ("health".to_string(), format!("by {by}"));
+        Entry::Ruling(Generation(by), Ruling { epoch, operator, ruled })
+    }
+
+    #[test]
+    fn rulings_count_as_bindings_do_and_only_behind_those_of_their_epochs() {
+        let snapshot = Some(SnapshotAt { epoch: 1, binding: Generation(1) });
+        let mut replay = Replay::new(Generation(3), snapshot);
+        let log = [
+            binding(1, 1),
+            binding(1, 2),
+            ruling(1, 1),
+            binding(1, 3),
+            ruling(1, 2),
+            marker(2),
+            ruling(1, 3),
+            ruling(2, 3),
+            marker(3),
+        ];
+        for (offset, entry) in (100..).zip(log) {
+            replay.take(offset, entry).expect("it fits");
+        }
+        let rulings: Vec<_> = replay.rulings().iter().map(|r| (r.epoch, &*r.ruled)).collect();
+        assert_eq!(rulings, [(2, "by 1"), (3, "by 2")]);
+        let early = super::tests::replay(2, None, [binding(1, 1), ruling(1, 2)]);
+        assert_eq!(early, Err(ReplayError::NotBound { offset: 101, last: 1, found: 2 }));
     }
 
     #[test]

@@ -11,7 +11,8 @@ use doubles::{Gated, Numbers, job, run, wait_for};
 use serde::{Deserialize, Serialize};
 use tideflow_core::{
     Binding, BindingLog, Bound, BuildError, Emit, Ending, Entries, Epoch, EventTime, Flow, Groups,
-    Key, KeyGroup, KeyedState, LogOnly, Part, RecentBindings, Row, Stateful, execute, timely,
+    Key, KeyGroup, KeyedState, LogOnly, Part, RecentBindings, Row, Ruling, Stateful, execute,
+    timely,
 };
 
 #[test]
@@ -121,6 +122,14 @@ impl BindingLog for SlowLog {
 
     fn durable(&mut self) -> Epoch {
         self.durable.load(Ordering::Acquire).min(self.kept.durable())
+    }
+
+    fn rule(&mut self, ruling: Ruling) -> u64 {
+        self.kept.rule(ruling)
+    }
+
+    fn rulings_durable(&mut self) -> u64 {
+        self.kept.rulings_durable()
     }
 
     fn wake_with(&mut self, wake: Wake) {

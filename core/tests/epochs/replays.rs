@@ -29,7 +29,8 @@ impl Durability for Recorded {
             let (parts, chosen) = (Vec::new(), Default::default());
             Binding { epoch, parts, watermark, wall_ms: 0, ending, chosen }
         };
-        let resume = Resume { snapshot: None, recorded: (1..=self.last).map(binding).collect() };
+        let resume =
+            Resume { recorded: (1..=self.last).map(binding).collect(), ..Resume::default() };
         Ok(Recovered { resume, notes: Vec::new() })
     }
 

@@ -121,7 +121,8 @@ pub fn offline<M: Method>(
             model.score(&rows, id.batch_rows, &mut scores)?;
             for (of, scores) in batch.iter().zip(scores.chunks(outputs)) {
                 let (score, others) = (scores[0], scores[1..].to_vec());
-                let scored = Scored { of: of.clone(), score, others, model: id.clone() };
+                let (of, model) = (of.clone(), id.clone());
+                let scored = Scored { of, score, others, model, fallback: false };
                 verdict.step(scored, &mut outcomes);
             }
         }

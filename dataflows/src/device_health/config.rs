@@ -6,13 +6,18 @@ use serde::Deserialize;
 use tideflow::core::OptionProblem;
 use tideflow::core::kafka::{KAFKA_DEFAULTS, topic_problems};
 use tideflow::job::{JOB_DEFAULTS, JobConfig};
-use tideflow::operators::MODEL_DEFAULTS;
+use tideflow::operators::{CANDIDATE_DEFAULTS, CandidateConfig, MODEL_DEFAULTS};
 use tideflow::prelude::*;
 use tideflow::sinks::kafka::KafkaSinkConfig;
 
 /// The defaults and manual of [`DeviceHealth`].
-pub const DEFAULTS: &[&str] =
-    &[JOB_DEFAULTS, KAFKA_DEFAULTS, include_str!("default.toml"), MODEL_DEFAULTS];
+pub const DEFAULTS: &[&str] = &[
+    JOB_DEFAULTS,
+    KAFKA_DEFAULTS,
+    include_str!("default.toml"),
+    MODEL_DEFAULTS,
+    CANDIDATE_DEFAULTS,
+];
 
 /// The options of the graph, a field a section.
 #[derive(Clone, Debug, Deserialize)]
@@ -27,6 +32,8 @@ pub struct DeviceHealth {
     pub window: WindowConfig,
     /// What scores them.
     pub model: ModelConfig,
+    /// What scores beside it.
+    pub candidate: CandidateConfig,
     /// When a score is an alarm.
     pub alarm: AlarmConfig,
     /// The outputs.
@@ -39,14 +46,19 @@ impl DeviceHealth {
         let mut problems: Vec<_> = self.kafka.problem("kafka").into_iter().collect();
         problems.extend(self.job.problems("job"));
         problems.extend(self.model.problems("model"));
-        problems.extend(topic_problems(&[
-            ("readings.topic", &self.readings.topic),
+        problems.extend(self.candidate.problems("candidate", &self.model));
+        let mut topics = vec![
+            ("readings.topic", self.readings.topic.as_str()),
             ("topics.windows", &self.topics.windows),
             ("topics.scores", &self.topics.scores),
             ("topics.alarms", &self.topics.alarms),
             ("topics.late", &self.topics.late),
             ("topics.rejects", &self.topics.rejects),
-        ]));
+        ];
+        if !self.topics.candidates.is_empty() {
+            topics.push(("topics.candidates", &self.topics.candidates));
+        }
+        problems.extend(topic_problems(&topics));
         let AlarmConfig { raise_above, clear_below, .. } = self.alarm;
         if clear_below > raise_above {
             let why = format!("{clear_below} lies above `alarm.raise_above`, {raise_above}");
@@ -92,6 +104,8 @@ pub struct Topics {
     pub late: String,
     /// Dead letters.
     pub rejects: String,
+    /// Scores of a candidate beside those of the model; empty: nowhere.
+    pub candidates: String,
     /// The number of partitions that each must have; 0 for any.
     pub partitions: usize,
 }
@@ -136,6 +150,11 @@ impl Topics {
     /// Readings that came too late.
     pub fn late(&self) -> KafkaSinkConfig {
         self.sink(&self.late)
+    }
+
+    /// Scores of a candidate beside those of the model, if they go anywhere.
+    pub fn candidates(&self) -> Option<KafkaSinkConfig> {
+        (!self.candidates.is_empty()).then(|| self.sink(&self.candidates))
     }
 
     /// Dead letters.

@@ -5,12 +5,13 @@ mod records;
 mod stats;
 
 pub use config::{AlarmConfig, DEFAULTS, DeviceHealth, Topics, WindowConfig};
-pub use records::{AlarmRecord, LateRecord, ScoreRecord, WindowRecord};
+pub use records::{AlarmRecord, CandidateRecord, LateRecord, ScoreRecord, WindowRecord};
 pub use stats::ReadingStats;
 
 use tideflow::prelude::*;
 
 use crate::Reading;
+use records::Minute;
 
 /// Scores every device once a window, and raises an alarm when its health model says so.
 ///
@@ -24,14 +25,26 @@ pub fn device_health(flow: &Flow<'_>, config: &DeviceHealth) -> Result<(), Build
         .key_by(|r: &Reading| &r.device)
         .tumbling_window::<_, ReadingStats>("windows", config.window.tumbling())?;
 
-    let health = windows.on_time.clone().infer("health", &config.model)?;
-    let alarms = health.scored.clone().alarm("unhealthy", config.alarm.hysteresis())?;
-
     let topics = &config.topics;
+    let health = windows.on_time.clone().infer("health", &config.model)?;
+    let scored = match config.candidate.beside(&config.model) {
+        None => health.scored,
+        Some((model, slice)) => {
+            let both =
+                Candidate::beside(health.scored, "candidate", &model, slice, |w: &Minute| &w.key)?;
+            if let Some(topic) = topics.candidates() {
+                let records = both.compared.map("candidate records", CandidateRecord::from)?;
+                flow.sink("candidates out", records, KafkaSink::json(&config.kafka, &topic))?;
+            }
+            both.scored
+        }
+    };
+    let alarms = scored.clone().alarm("unhealthy", config.alarm.hysteresis())?;
+
     let windows_out = windows.on_time.map("window records", WindowRecord::from)?;
     flow.sink("windows out", windows_out, KafkaSink::json(&config.kafka, &topics.windows()))?;
 
-    let scores_out = health.scored.map("score records", ScoreRecord::from)?;
+    let scores_out = scored.map("score records", ScoreRecord::from)?;
     flow.sink("scores out", scores_out, KafkaSink::json(&config.kafka, &topics.scores()))?;
 
     let alarms_out = alarms.map("alarm records", AlarmRecord::from)?;

@@ -6,7 +6,7 @@ use tideflow::prelude::*;
 use super::ReadingStats;
 use crate::Reading;
 
-type Minute = Window<DeviceId, ReadingStats>;
+pub(super) type Minute = Window<DeviceId, ReadingStats>;
 
 /// A device's window on the windows topic.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,6 +59,8 @@ pub struct ScoreRecord {
     pub version: String,
     /// The SHA-256 of the model's files.
     pub digest: String,
+    /// Whether the model has failed, and this is the score that is configured for that.
+    pub fallback: bool,
 }
 
 impl From<Scored<Minute>> for ScoreRecord {
@@ -71,8 +73,65 @@ impl From<Scored<Minute>> for ScoreRecord {
             model: model.name.clone(),
             version: model.version.clone(),
             digest: model.digest.clone(),
+            fallback: scored.fallback,
             device: scored.of.key,
         }
+    }
+}
+
+/// A window's score by a candidate, and the model's, on the candidates topic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CandidateRecord {
+    /// The device; the record's key.
+    pub device: DeviceId,
+    /// The first millisecond of the window.
+    pub window_start: EventTime,
+    /// The first millisecond after it.
+    pub window_end: EventTime,
+    /// The model's score.
+    pub score: f64,
+    /// The model's version.
+    pub version: String,
+    /// The candidate's score; null where it has none.
+    pub candidate_score: Option<f64>,
+    /// The candidate's version.
+    pub candidate_version: String,
+    /// The SHA-256 of the candidate's files.
+    pub candidate_digest: String,
+    /// The candidate's name.
+    pub candidate: String,
+    /// Whether the candidate's score is the one on the scores topic.
+    pub published: bool,
+    /// Why the candidate has no score; null where it has one.
+    pub why: Option<String>,
+}
+
+impl From<Compared<Minute>> for CandidateRecord {
+    fn from(compared: Compared<Minute>) -> Self {
+        let Compared { champion, candidate, outcome, published } = compared;
+        let (candidate_score, why) = match outcome {
+            Ok(score) => (Some(score), None),
+            Err(why) => (None, Some(why)),
+        };
+        CandidateRecord {
+            window_start: champion.of.start,
+            window_end: champion.of.end,
+            score: champion.score,
+            version: champion.model.version.clone(),
+            candidate_score,
+            candidate_version: candidate.version.clone(),
+            candidate_digest: candidate.digest.clone(),
+            candidate: candidate.name.clone(),
+            published,
+            why,
+            device: champion.of.key,
+        }
+    }
+}
+
+impl KeyedRecord for CandidateRecord {
+    fn key(&self) -> &[u8] {
+        self.device.as_str().as_bytes()
     }
 }
 

@@ -6,8 +6,10 @@
 
 mod batch;
 mod crash;
+mod failing;
 mod fleet;
 mod fleet_view;
+mod live;
 mod measures;
 mod options;
 mod outages;
@@ -18,6 +20,9 @@ mod python;
 mod refused;
 mod rejects;
 mod running;
+#[allow(dead_code, reason = "the tests of the models ask more of it")]
+#[path = "../../../models/tests/shared/server.rs"]
+mod server;
 mod topics;
 mod trained;
 mod versions;

@@ -1,6 +1,6 @@
 //! A model from a real MLflow registry, whose alias moves while it scores and the job is killed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -8,16 +8,16 @@ use std::process::Command;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tideflow::core::kafka::testing::TestBroker;
 
-use crate::crash::start::{Layout, Start};
-use crate::fleet::Numbers;
+use crate::crash::start::Start;
+use crate::live::{Bound, kill_again_and_again, send_until};
 use crate::program::{device_health, run};
 use crate::python::{model, python};
-use crate::topics::{Input, Sent, Topics, read};
+use crate::topics::{Sent, Topics};
 
 /// A real MLflow server, which ends with the tests.
 struct Mlflow {
@@ -92,41 +92,6 @@ fn scoring(topics: &Topics, name: &str) -> Command {
     command
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "readings of now: which window each is in does not matter"
-)]
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    since.as_millis() as i64
-}
-
-const DEVICES: i64 = 40;
-
-/// Sends a reading of every device ten times a second, until it is told to end; then one that closes every
-/// window.
-fn send_until(topics: &Topics, end: &AtomicBool) {
-    let reading = |device: i64, ts: i64| {
-        let id = format!("d{device:03}");
-        let value = json!({"device": id, "ts": ts, "temperature": 20.0 + device as f64 / 10.0,
-            "vibration": 0.8, "current": 4.0});
-        Input {
-            partition: (device % 2) as i32,
-            key: Some(id.into_bytes()),
-            value: Some(value.to_string().into_bytes()),
-            timestamp: ts,
-            ..Input::default()
-        }
-    };
-    while !end.load(Ordering::SeqCst) {
-        let ts = now_ms();
-        topics.send((0..DEVICES).map(|device| reading(device, ts)));
-        thread::park_timeout(Duration::from_millis(100));
-    }
-    let ts = now_ms() + 5_000;
-    topics.send((0..DEVICES).map(|device| reading(device, ts)));
-}
-
 /// Moves the alias every second.
 fn move_until(name: &str, versions: usize, end: &AtomicBool) {
     let mut at = 0;
@@ -138,46 +103,6 @@ fn move_until(name: &str, versions: usize, end: &AtomicBool) {
             thread::park_timeout(Duration::from_millis(50));
         }
     }
-}
-
-/// What a killed job's log of bindings says: of each epoch that counts its watermark and its version.
-fn bound(topics: &Topics) -> BTreeMap<u64, (i64, String)> {
-    let mut bound = BTreeMap::new();
-    let mut newest = 0;
-    for Sent { value, .. } in read(&topics.kafka, &format!("{}.bindings", topics.windows)) {
-        let entry: Value = serde_json::from_slice(&value.expect("an entry")).expect("JSON");
-        let generation = entry["generation"].as_u64().expect("a number");
-        let Some(binding) = entry.get("binding") else {
-            newest = newest.max(generation);
-            continue;
-        };
-        if generation >= newest {
-            let epoch = binding["epoch"].as_u64().expect("a number");
-            let watermark = binding["watermark"].as_i64().expect("a number");
-            let chosen = binding["chosen"]["health"].as_str().expect("a version").to_string();
-            bound.insert(epoch, (watermark, chosen));
-        }
-    }
-    bound
-}
-
-/// Runs the job for a while, is killed in some way, and starts again with other workers.
-fn kill_again_and_again(start: impl Fn(Layout) -> Start, kills: usize) -> Start {
-    let mut numbers = Numbers(7);
-    for kill in 0..kills {
-        let layout = (1 + (kill + 1) % 2, 1 + numbers.below(2) as usize);
-        let run = start(layout);
-        run.publishes();
-        let life = run.age() + Duration::from_millis(500 + numbers.below(2_500));
-        run.lives_for(life, |_| ());
-        let one = numbers.below(run.processes().len() as u64) as usize;
-        run.processes()[one].signal("KILL");
-        if numbers.below(2) == 0 {
-            run.signal("KILL");
-        }
-        run.end_however();
-    }
-    start((2, 1))
 }
 
 /// Device, end of the window and version of a score.
@@ -218,20 +143,14 @@ fn crash_while_an_alias_moves_every_score_is_of_the_version_that_its_epoch_is_bo
         last.end_well();
     });
 
-    let bound = bound(&topics);
-    let by_watermark: BTreeMap<i64, (u64, &str)> = bound
-        .iter()
-        .rev()
-        .map(|(epoch, (watermark, chosen))| (*watermark, (*epoch, chosen.as_str())))
-        .collect();
+    let bound = Bound::read(&topics);
     let mut versions = BTreeSet::new();
     let mut scored = BTreeSet::new();
     for sent in topics.read(&topics.scores) {
         let (device, window_end, version, digest) = of_score(&sent);
         assert_eq!(digest, digests[version.parse::<usize>().expect("a number") - 1]);
-        // The first epoch whose watermark reaches the window's end is the one that closes it.
-        let (_, (epoch, chosen)) =
-            by_watermark.range(window_end..).next().expect("an epoch has closed it");
+        let epoch = bound.closed(window_end);
+        let chosen = &bound.epochs[&epoch].1;
         assert_eq!(*chosen, format!("{digest}:256:{name}/{version}"), "epoch {epoch}");
         assert!(scored.insert((device.clone(), window_end)), "{device} twice in {window_end}");
         versions.insert(version);

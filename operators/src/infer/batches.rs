@@ -6,12 +6,14 @@ use std::time::Instant;
 use tideflow_core::Epoch;
 use tideflow_core::timely::dataflow::operators::Capability;
 
+use super::Features;
 use super::pool::Version;
 
-/// Capabilities of an epoch, for what is scored and what is not.
+/// Capabilities of an epoch, for what came of its records and for saying that the model has failed.
+#[derive(Clone)]
 pub(super) struct At {
-    pub scored: Capability<Epoch>,
-    pub failed: Capability<Epoch>,
+    pub tried: Capability<Epoch>,
+    pub failures: Capability<Epoch>,
 }
 
 /// Records of one epoch within a batch.
@@ -21,21 +23,19 @@ pub(super) struct Segment<D> {
     pub items: Vec<D>,
 }
 
-/// Records that are scored by one call, and their rows.
+/// Records that are scored by one call.
 pub(super) struct Batch<D> {
     pub version: Arc<Version>,
     pub segments: Vec<Segment<D>>,
-    pub rows: Vec<f64>,
     pub count: usize,
     /// When its first row came.
     pub since: Instant,
 }
 
 impl<D> Batch<D> {
-    /// An empty one, in memory that was used before.
-    pub fn new(version: Arc<Version>, mut rows: Vec<f64>) -> Self {
-        rows.clear();
-        Batch { version, segments: Vec::new(), rows, count: 0, since: Instant::now() }
+    /// An empty one.
+    pub fn new(version: Arc<Version>) -> Self {
+        Batch { version, segments: Vec::new(), count: 0, since: Instant::now() }
     }
 
     pub fn is_full(&self) -> bool {
@@ -47,19 +47,46 @@ impl<D> Batch<D> {
         self.segments.iter().map(|s| s.epoch).min()
     }
 
-    /// The records of an epoch, to add to.
-    pub fn segment(&mut self, epoch: Epoch, at: impl FnOnce() -> At) -> &mut Segment<D> {
+    /// Adds a record.
+    pub fn add(&mut self, epoch: Epoch, at: impl FnOnce() -> At, item: D) {
         if self.segments.last().is_none_or(|s| s.epoch != epoch) {
             self.segments.push(Segment { epoch, at: at(), items: Vec::new() });
         }
-        self.segments.last_mut().expect("just made")
+        self.segments.last_mut().expect("just made").items.push(item);
+        self.count += 1;
     }
 
-    /// Its rows, filled up with zeros.
-    pub fn padded(&mut self) -> Vec<f64> {
-        let mut rows = std::mem::take(&mut self.rows);
-        let width = self.version.model.signature().width();
+    /// Writes down its rows, as many as every call has: it is filled up with zeros. Takes out the records that have
+    /// none, each with the reason.
+    pub fn rows(&mut self, rows: &mut Vec<f64>, mut unfit: impl FnMut(&At, D, String))
+    where
+        D: Features,
+    {
+        let signature = self.version.model.signature();
+        let width = signature.width();
+        rows.clear();
+        rows.reserve(self.version.id.batch_rows * width);
+        for Segment { at, items, .. } in &mut self.segments {
+            let mut place = 0;
+            while let Some(item) = items.get(place) {
+                let from = rows.len();
+                item.row(rows);
+                let row = &rows[from..];
+                assert_eq!(row.len(), width, "`NAMES` and `row` agree");
+                let Some(bad) = signature.misfit(row) else {
+                    place += 1;
+                    continue;
+                };
+                let (name, value) = (D::NAMES[bad], row[bad]);
+                let why = match signature.dtypes[bad] {
+                    _ if !value.is_finite() => format!("feature `{name}` is {value}"),
+                    dtype => format!("feature `{name}` is {value}, no {}", dtype.as_str()),
+                };
+                rows.truncate(from);
+                unfit(at, items.remove(place), why);
+            }
+        }
+        self.count = rows.len() / width;
         rows.resize(self.version.id.batch_rows * width, 0.0);
-        rows
     }
 }

@@ -9,10 +9,13 @@ use serde::Deserialize;
 use tideflow_core::{OptionProblem, Secret};
 use tideflow_models::{ModelLoadError, ModelRef, ModelUri, Runtime};
 
-use super::{InferOptions, Scorer};
+use super::{InferOptions, OnFailure, Scorer, Slice};
 
 /// The defaults and manual of [`ModelConfig`], under `model`.
 pub const MODEL_DEFAULTS: &str = include_str!("default.toml");
+
+/// The defaults and manual of [`CandidateConfig`], under `candidate`.
+pub const CANDIDATE_DEFAULTS: &str = include_str!("candidate.toml");
 
 /// Which model scores, and how it is called.
 #[derive(Clone, Debug, Deserialize)]
@@ -54,12 +57,56 @@ pub struct ModelConfig {
     pub inflight_max: usize,
     /// How long a batch may take.
     pub timeout_ms: u64,
+    /// What becomes of an epoch in which the model fails.
+    pub on_failure: Policy,
+    /// The score that its rows get, where they get one.
+    pub fallback_score: f64,
     /// What the workers of a process share, by what was read.
     #[serde(skip)]
     shared: Arc<Mutex<BTreeMap<String, ModelRef>>>,
     /// In place of what was read.
     #[serde(skip)]
     given: Option<ModelRef>,
+}
+
+/// [`OnFailure`], as an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    /// The run ends.
+    Stop,
+    /// Dead letters.
+    Reject,
+    /// The fallback score.
+    Score,
+}
+
+/// Which candidate scores beside a model.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CandidateConfig {
+    /// A folder, `models:/NAME@ALIAS` or `models:/NAME/VERSION`; empty: there is none.
+    pub reference: String,
+    /// The share of all keys that it scores.
+    pub share: f64,
+    /// Whether its scores count.
+    pub publish: bool,
+}
+
+impl CandidateConfig {
+    /// The candidate, opened and called as the champion is; none where there is none.
+    pub fn beside(&self, champion: &ModelConfig) -> Option<(ModelConfig, Slice)> {
+        let slice = Slice { share: self.share, publish: self.publish };
+        let candidate = || (champion.with_reference(&self.reference), slice);
+        (!self.reference.is_empty()).then(candidate)
+    }
+
+    /// What is wrong with options that only make sense together; `section` is where they are.
+    pub fn problems(&self, section: &str, champion: &ModelConfig) -> Vec<OptionProblem> {
+        let Some((candidate, _)) = self.beside(champion) else { return Vec::new() };
+        let own = format!("{section}.reference");
+        candidate.problems(section).into_iter().filter(|problem| problem.key == own).collect()
+    }
 }
 
 impl Scorer for ModelConfig {
@@ -147,6 +194,12 @@ impl ModelConfig {
         Ok(ModelRef::folder(&self.reference, Some(&self.cache), Runtime::InProcess))
     }
 
+    /// The same, with another reference.
+    #[must_use]
+    pub fn with_reference(&self, reference: &str) -> Self {
+        ModelConfig { reference: reference.to_string(), given: None, ..self.clone() }
+    }
+
     /// Has this model score, whatever the options say: for tests and demos.
     #[must_use]
     pub fn with_model(self, model: ModelRef) -> Self {
@@ -160,6 +213,11 @@ impl ModelConfig {
             threads: self.threads,
             inflight_max: self.inflight_max,
             timeout: Duration::from_millis(self.timeout_ms),
+            on_failure: match self.on_failure {
+                Policy::Stop => OnFailure::Stop,
+                Policy::Reject => OnFailure::Reject,
+                Policy::Score => OnFailure::Score(self.fallback_score),
+            },
             poll: Duration::from_millis(self.poll_ms),
         }
     }

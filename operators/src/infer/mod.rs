@@ -1,26 +1,30 @@
 //! Calls a model inside the dataflow.
 
 mod batches;
+mod build;
+mod candidate;
 mod config;
 mod follow;
 mod pool;
 mod run;
+mod scored;
+mod settle;
+mod versions;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tideflow_core::timely::ExchangeData;
-use tideflow_core::timely::dataflow::channels::pact::Pipeline;
-use tideflow_core::timely::dataflow::operators::generic::OutputBuilder;
-use tideflow_core::timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use tideflow_core::{BuildError, Check, CheckFailure, Flow, Mode, OperatorName, Rejected, Stream};
-use tideflow_models::{ModelLoadError, ModelRef, VersionId};
+use tideflow_core::{BuildError, Rejected, Stream};
+use tideflow_models::{ModelLoadError, ModelRef};
 
 use crate::Window;
-use run::Run;
+use build::infer_into;
+use scored::Scores;
 
-pub use config::{MODEL_DEFAULTS, ModelConfig};
+pub use candidate::{Candidate, Compared, Slice};
+pub use config::{CANDIDATE_DEFAULTS, CandidateConfig, MODEL_DEFAULTS, ModelConfig, Policy};
+pub use scored::Scored;
+pub use settle::OnFailure;
 
 /// What a model can score: a row of numbers.
 ///
@@ -47,7 +51,7 @@ impl<K, A: Features> Features for Window<K, A> {
 }
 
 /// How a model is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct InferOptions {
     /// Rows of every call, in place of the model's own number: shorter batches are padded, because a row's
     /// last bits may depend on it. It takes effect with the next version that is chosen, or the next start.
@@ -60,6 +64,8 @@ pub struct InferOptions {
     pub inflight_max: usize,
     /// How long a batch may take.
     pub timeout: Duration,
+    /// What becomes of an epoch in which the model fails.
+    pub on_failure: OnFailure,
     /// How often it is looked which version is to score.
     pub poll: Duration,
 }
@@ -72,6 +78,7 @@ impl Default for InferOptions {
             threads: 1,
             inflight_max: 4,
             timeout: Duration::from_secs(30),
+            on_failure: OnFailure::Stop,
             poll: Duration::from_secs(5),
         }
     }
@@ -98,19 +105,6 @@ impl Scorer for (ModelRef, InferOptions) {
     }
 }
 
-/// A record with its score.
-#[derive(Clone, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
-pub struct Scored<D> {
-    /// The record.
-    pub of: D,
-    /// The model's first output.
-    pub score: f64,
-    /// Its other outputs, in order.
-    pub others: Vec<f64>,
-    /// The model.
-    pub model: Arc<VersionId>,
-}
-
 /// The outputs of an inference operator.
 pub struct Inferred<'s, D: 'static> {
     /// Records with their scores; those of an epoch in the order in which they came.
@@ -131,8 +125,8 @@ pub trait Infer<'s, D: 'static> {
     /// State: the records in flight; an epoch is held until its scores are in, so the epochs in flight
     /// bound it. Assumes that the model keeps the promises of [`Model`](tideflow_models::Model): a row's score
     /// then depends on the row alone. Fails: a row with a value that its feature cannot hold, or that the model
-    /// gives a NaN or an infinity, comes out of `failed`; a batch that the model fails on twice, or that takes
-    /// too long, ends the run.
+    /// gives a NaN or an infinity, comes out of `failed`; where the model fails on a batch twice, or takes too
+    /// long, [`OnFailure`] says what becomes of the epoch.
     ///
     /// # Errors
     /// When the name is taken, an option is 0, or the model cannot be loaded or takes other features.
@@ -141,95 +135,15 @@ pub trait Infer<'s, D: 'static> {
 
 impl<'s, D: Features + ExchangeData + Clone> Infer<'s, D> for Stream<'s, D> {
     fn infer(self, name: &str, model: &impl Scorer) -> Result<Inferred<'s, D>, BuildError> {
-        let flow = self.flow();
-        let (model, options) = model.scorer().map_err(|e| failed(name, e))?;
-        check_options(name, options)?;
-        let node =
-            flow.node("operator", name, format!("model {}", model.as_str()), self.origins())?;
-        add_check::<D>(&flow, name, model.clone());
-        let name = OperatorName::new(name);
-        let shelf = match flow.mode() {
-            Mode::Plan => None,
-            Mode::Run => {
-                // A model that panics does so by its operator's name.
-                let open = || follow::open(&flow, name.as_str(), &model, options, D::NAMES);
-                Some(name.run(open).map_err(|e| failed(name.as_str(), e))?)
-            }
-        };
-
-        let openings = shelf.clone().map(|shelf| follow::choose(&flow, name, shelf));
-        let mut builder = OperatorBuilder::new(name.as_str().to_string(), flow.scope());
-        let mut data = builder.new_input(self.into_timely(), Pipeline);
-        let (scored, scored_stream) = builder.new_output();
-        let (rejected, failed_stream) = builder.new_output();
-        // Leads to no output: records that wait for an opening hold their epochs themselves.
-        let mut openings =
-            openings.map(|openings| builder.new_input_connection(openings, Pipeline, []));
-        let mut run = shelf.map(|shelf| {
-            let address = builder.operator_info().address.to_vec();
-            let again = flow.scope().activator_for(address.clone().into());
-            Run::new(
-                name,
-                shelf,
-                options,
-                (flow.scope().worker().sync_activator_for(address), again),
-                &flow,
-            )
-        });
-        let mut out = (OutputBuilder::from(scored), OutputBuilder::from(rejected));
-        builder.build_reschedule(move |capabilities| {
-            drop(capabilities);
-            move |frontiers| {
-                name.run(|| {
-                    let (Some(run), Some(openings)) = (run.as_mut(), openings.as_mut()) else {
-                        return false;
-                    };
-                    openings.for_each(|_, opened| opened.drain(..).for_each(|o| run.open(&o)));
-                    run.release(&mut out.1);
-                    data.for_each(|capability, items| run.take(&capability, items, &mut out.1));
-                    run.end_epochs(&frontiers[0]);
-                    run.receive(&mut out);
-                    run.dispatch()
-                })
-            }
-        });
+        let (flow, model) = (self.flow(), model.scorer().map_err(|e| failed(name, e))?);
+        let (node, (scored, failed)) = infer_into(self, name, model, Scores::new)?;
         Ok(Inferred {
-            scored: Stream::new(&flow, node, "", scored_stream),
-            failed: Stream::new(&flow, node, "failed", failed_stream),
+            scored: Stream::new(&flow, node, "", scored),
+            failed: Stream::new(&flow, node, "failed", failed),
         })
     }
 }
 
-fn check_options(name: &str, options: InferOptions) -> Result<(), BuildError> {
-    let InferOptions { batch_rows, threads, inflight_max, .. } = options;
-    if batch_rows == Some(0) || threads == 0 || inflight_max < threads {
-        let what = format!(
-            "expected `batch_rows` and `threads` over 0, and `inflight_max` not below `threads`; found {options:?}"
-        );
-        return Err(BuildError::invalid(name, what));
-    }
-    Ok(())
-}
-
 fn failed(name: &str, e: ModelLoadError) -> BuildError {
     BuildError { operator: name.to_string(), kind: e.kind(), source: Box::new(e) }
-}
-
-fn add_check<D: Features>(flow: &Flow<'_>, name: &str, model: ModelRef) {
-    // A job that goes on does so with the version that it had, where another cannot be had.
-    let advisory = model.may_change();
-    let look = move || {
-        let (id, model) = model.current()?;
-        model.signature().expect_features(D::NAMES)?;
-        Ok((id, model.signature().width()))
-    };
-    let run = move || {
-        let found: Result<_, ModelLoadError> = look();
-        let (id, width) =
-            found.map_err(|e| CheckFailure { kind: e.kind(), message: e.to_string() })?;
-        let VersionId { name, version, batch_rows, .. } = id;
-        Ok(format!("{name} version {version}, {width} features, {batch_rows} rows a call"))
-    };
-    let what = format!("model of `{name}`");
-    flow.check(Check { key: what.clone(), what, after: None, advisory, run: Box::new(run) });
 }

@@ -11,17 +11,22 @@ use tideflow_core::timely::dataflow::operators::InputCapability;
 use tideflow_core::timely::dataflow::operators::generic::OutputBuilder;
 use tideflow_core::timely::progress::frontier::MutableAntichain;
 use tideflow_core::timely::scheduling::{Activator, SyncActivator};
-use tideflow_core::{
-    BuildError, Epoch, ErrorKind, Failure, Flow, Metrics, Opening, OperatorName, Origin, Reason,
-    Rejected,
-};
-use tideflow_models::{ScoreError, Shelf, VersionId};
+use tideflow_core::{Epoch, Flow, Opening, OperatorName};
+use tideflow_models::ScoreError;
 
 use super::batches::{At, Batch, Segment};
 use super::pool::{Answer, Pool, Version};
-use super::{Features, InferOptions, Scored};
+use super::settle::{Ruled, Tried};
+use super::versions::Versions;
+use super::{Features, InferOptions};
 
 pub(super) type Output<D> = OutputBuilder<Epoch, CapacityContainerBuilder<Vec<D>>>;
+
+/// What came of records, and what is to be ruled upon epochs that the model has failed in.
+pub(super) struct Outputs<D: 'static> {
+    pub tried: Output<Tried<D>>,
+    pub failures: Output<String>,
+}
 
 /// Records whose version is not known yet, or not open.
 struct Held<D> {
@@ -32,25 +37,24 @@ struct Held<D> {
 /// A batch that a thread has, or is done with.
 struct InFlight<D> {
     version: Arc<Version>,
-    segments: Vec<Segment<D>>,
+    /// None: it was given up.
+    segments: Option<Vec<Segment<D>>>,
     /// When a thread took it, as far as is known: threads take batches in their order.
     since: Option<Instant>,
     answer: Option<Answer>,
 }
 
 pub(super) struct Run<D> {
-    name: OperatorName,
-    shelf: Arc<Shelf>,
+    versions: Versions,
     options: InferOptions,
     pool: Pool,
     again: Activator,
     /// When it goes off next.
     armed: Option<Instant>,
-    failure: Failure,
-    metrics: Arc<Metrics>,
-    /// By which version each open epoch is scored.
-    chosen: BTreeMap<Epoch, Arc<VersionId>>,
-    version: Option<Arc<Version>>,
+    /// What was ruled by earlier starts upon epochs that are replayed.
+    ruled: BTreeMap<Epoch, Ruled>,
+    /// Results of epochs up to this one may be published.
+    published: Epoch,
     held: BTreeMap<Epoch, Held<D>>,
     filling: Option<Batch<D>>,
     waiting: VecDeque<Batch<D>>,
@@ -61,37 +65,29 @@ pub(super) struct Run<D> {
     first: u64,
     /// Memory of batches that are done.
     spare: Vec<Vec<f64>>,
-    scored: IntCounter,
-    rejected: IntCounter,
     sizes: Histogram,
     seconds: Histogram,
+    failed: IntCounter,
 }
 
 impl<D: Features + ExchangeData + Clone> Run<D> {
     pub fn new(
         name: OperatorName,
-        shelf: Arc<Shelf>,
+        versions: Versions,
         options: InferOptions,
+        ruled: BTreeMap<Epoch, Ruled>,
         (waker, again): (SyncActivator, Activator),
         flow: &Flow<'_>,
     ) -> Self {
-        let opened = waker.clone();
-        shelf.wake_with(move || {
-            let _ = opened.activate();
-        });
         let (metrics, label) = (&flow.job().metrics, [name.as_str()]);
-        let reason = [name.as_str(), Reason::NotScored.as_str()];
         Run {
-            name,
-            shelf,
+            versions,
             options,
             pool: Pool::new(name, options.threads, waker),
             again,
             armed: None,
-            failure: flow.job().failure.clone(),
-            metrics: metrics.clone(),
-            chosen: BTreeMap::new(),
-            version: None,
+            ruled,
+            published: flow.resume().published,
             held: BTreeMap::new(),
             filling: None,
             waiting: VecDeque::new(),
@@ -99,25 +95,15 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
             lost: Vec::new(),
             first: 0,
             spare: Vec::new(),
-            scored: metrics.inference_rows.with_label_values(&label),
-            rejected: metrics.rejected.with_label_values(&reason),
             sizes: metrics.inference_batch.with_label_values(&label),
             seconds: metrics.inference_seconds.with_label_values(&label),
+            failed: metrics.inference_failures.with_label_values(&label),
         }
     }
 
-    /// An epoch opens: which version scores it.
+    /// An epoch opens.
     pub fn open(&mut self, opening: &Opening) {
-        let text = opening.chosen.get(self.name.as_str()).expect("the operator's own choice");
-        match text.parse::<VersionId>() {
-            // Epochs of one version share its name.
-            Ok(id) => {
-                let last = self.chosen.last_key_value().map(|(_, last)| last.clone());
-                let id = last.filter(|last| **last == id).unwrap_or_else(|| Arc::new(id));
-                self.chosen.insert(opening.epoch, id);
-            }
-            Err(error) => self.fail(ErrorKind::Invalid, error),
-        }
+        self.versions.open(opening);
     }
 
     /// Takes records, to be scored by their epoch's version.
@@ -125,108 +111,59 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
         &mut self,
         capability: &InputCapability<Epoch>,
         items: &mut Vec<D>,
-        failed: &mut Output<Rejected>,
+        out: &mut Outputs<D>,
     ) {
         let epoch = *capability.least().expect("records carry one epoch");
         let at =
-            || At { scored: capability.delayed(&epoch, 0), failed: capability.delayed(&epoch, 1) };
+            || At { tried: capability.delayed(&epoch, 0), failures: capability.delayed(&epoch, 1) };
         // Behind those that are held already.
-        let version = if self.held.contains_key(&epoch) { None } else { self.version(epoch) };
-        match version {
-            Some(version) => self.add_all(epoch, &version, at, items.drain(..), failed),
-            None => {
-                let held = self.held.entry(epoch);
-                held.or_insert_with(|| Held { at: at(), items: Vec::new() }).items.append(items);
-            }
+        if self.held.contains_key(&epoch) || !self.add_all(epoch, &at, items, out) {
+            let held = self.held.entry(epoch);
+            held.or_insert_with(|| Held { at: at(), items: Vec::new() }).items.append(items);
         }
     }
 
     /// Takes up what was held until its version was there.
-    pub fn release(&mut self, failed: &mut Output<Rejected>) {
-        while let Some(epoch) = self.held.first_key_value().map(|(epoch, _)| *epoch)
-            && let Some(version) = self.version(epoch)
-        {
-            let Held { at, items } = self.held.remove(&epoch).expect("it is the first");
-            let at = || At { scored: at.scored.clone(), failed: at.failed.clone() };
-            self.add_all(epoch, &version, at, items.into_iter(), failed);
-        }
-    }
-
-    /// The version that scores an epoch, if that is known and it is open.
-    fn version(&mut self, epoch: Epoch) -> Option<Arc<Version>> {
-        let id = self.chosen.get(&epoch)?;
-        if let Some(version) = self.version.as_ref().filter(|version| version.id == *id) {
-            return Some(version.clone());
-        }
-        match self.shelf.need(id) {
-            Ok(model) => {
-                let version = Arc::new(Version { id: id.clone(), model: model? });
-                self.show(&version.id);
-                self.version = Some(version.clone());
-                Some(version)
-            }
-            Err(error) => {
-                let (kind, text) = (
-                    error.kind(),
-                    format!("epoch {epoch} is scored by a version that is not to be had: {error}"),
-                );
-                self.fail(kind, text);
-                None
+    pub fn release(&mut self, out: &mut Outputs<D>) {
+        while let Some((epoch, Held { at, mut items })) = self.held.pop_first() {
+            if !self.add_all(epoch, &|| at.clone(), &mut items, out) {
+                self.held.insert(epoch, Held { at, items });
+                break;
             }
         }
     }
 
-    /// Shows which version scores from now on.
-    fn show(&self, id: &VersionId) {
-        let set = |id: &VersionId, value| {
-            let labels = [self.name.as_str(), &id.name, &id.version, &id.digest];
-            self.metrics.model_version.with_label_values(&labels).set(value);
-        };
-        if let Some(before) = &self.version {
-            set(&before.id, 0.0);
-        }
-        set(id, 1.0);
-    }
-
+    /// Puts records into batches; false: their version is not there yet.
     fn add_all(
         &mut self,
         epoch: Epoch,
-        version: &Arc<Version>,
-        at: impl Fn() -> At,
-        items: impl Iterator<Item = D>,
-        failed: &mut Output<Rejected>,
-    ) {
-        let other = |b: &Batch<D>| b.version.id != version.id;
-        if self.filling.as_ref().is_some_and(other) {
+        at: &impl Fn() -> At,
+        items: &mut Vec<D>,
+        out: &mut Outputs<D>,
+    ) -> bool {
+        if let Some(ruled) = self.ruled.get(&epoch) {
+            let Some(model) = self.versions.id(epoch) else { return false };
+            let why = &ruled.why;
+            let unscored = items.drain(..).map(|of| Tried {
+                of,
+                model: model.clone(),
+                outcome: Err(why.clone()),
+            });
+            out.tried.activate().session(&at().tried).give_iterator(unscored);
+            return true;
+        }
+        let Some(version) = self.versions.get(epoch) else { return false };
+        if self.filling.as_ref().is_some_and(|batch| batch.version.id != version.id) {
             self.seal();
         }
-        for item in items {
-            let filling = self.filling.get_or_insert_with(|| {
-                Batch::new(version.clone(), self.spare.pop().unwrap_or_default())
-            });
-            if let Some(what) = add(filling, epoch, &at, &item) {
-                let rejected = self.reject(&item, &what);
-                failed.activate().session(&at().failed).give(rejected);
-                continue;
-            }
-            filling.segments.last_mut().expect("it has a row").items.push(item);
+        for item in items.drain(..) {
+            let filling = self.filling.get_or_insert_with(|| Batch::new(version.clone()));
+            filling.add(epoch, at, item);
             if filling.is_full() {
                 self.seal();
             }
         }
-    }
-
-    fn reject(&self, item: &D, detail: &str) -> Rejected {
-        self.rejected.inc();
-        Rejected {
-            operator: self.name.as_str().to_string(),
-            reason: Reason::NotScored,
-            detail: detail.to_string(),
-            origin: Origin::default(),
-            key: None,
-            payload: serde_json::to_vec(item).ok(),
-            headers: Vec::new(),
-        }
+        true
     }
 
     /// No record comes any more before this frontier: batches wait no longer for those of epochs that have
@@ -239,31 +176,48 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
         {
             self.seal();
         }
-        while let Some(first) = self.chosen.first_entry()
-            && ended(*first.key())
-            && !self.held.contains_key(first.key())
+        let is_over = |epoch| ended(epoch) && !self.held.contains_key(&epoch);
+        self.versions.forget(is_over);
+        while let Some(first) = self.ruled.first_entry()
+            && is_over(*first.key())
         {
             first.remove();
         }
     }
 
     fn seal(&mut self) {
-        if let Some(batch) = self.filling.take().filter(|batch| batch.count > 0) {
-            self.sizes.observe(batch.count as f64);
-            self.waiting.push_back(batch);
-        }
+        self.waiting.extend(self.filling.take());
     }
 
     /// Gives batches out; whether any is under way.
-    pub fn dispatch(&mut self) -> bool {
+    pub fn dispatch(&mut self, out: &mut Outputs<D>) -> bool {
         while self.in_flight.len() < self.options.inflight_max
             && let Some(mut batch) = self.waiting.pop_front()
         {
-            let (rows, Batch { version, segments, .. }) = (batch.padded(), batch);
+            // Only now: rows of all that wait would be much memory, and cold when they are scored.
+            let (mut rows, model) =
+                (self.spare.pop().unwrap_or_default(), batch.version.id.clone());
+            batch.rows(&mut rows, |at, of, why| {
+                let tried = Tried { of, model: model.clone(), outcome: Err(why) };
+                out.tried.activate().session(&at.tried).give(tried);
+            });
+            if batch.count == 0 {
+                self.spare.push(rows);
+                continue;
+            }
+            self.sizes.observe(batch.count as f64);
+            let Batch { version, segments, .. } = batch;
             let number = self.first + self.in_flight.len() as u64;
             self.pool.give(number, version.clone(), rows);
+            let segments = Some(segments);
             let in_flight = InFlight { version, segments, since: None, answer: None };
             self.in_flight.push_back(in_flight);
+        }
+        // Where no thread comes back, none of those that wait would ever begin.
+        while self.in_flight.iter().all(|batch| batch.segments.is_none())
+            && let Some(Batch { version, segments, .. }) = self.waiting.pop_front()
+        {
+            self.give_up(&version, segments, &self.slow(&version), out);
         }
         self.start_clocks();
         self.arm();
@@ -272,7 +226,8 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
 
     /// So many batches as there are threads are at work.
     fn start_clocks(&mut self) {
-        let unanswered = self.in_flight.iter_mut().filter(|batch| batch.answer.is_none());
+        let unanswered = self.in_flight.iter_mut();
+        let unanswered = unanswered.filter(|b| b.answer.is_none() && b.segments.is_some());
         for batch in unanswered.take(self.options.threads) {
             batch.since.get_or_insert_with(Instant::now);
         }
@@ -282,7 +237,8 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
     /// there is another one only for what is due earlier, or when the last has gone off.
     fn arm(&mut self) {
         let filling = self.filling.as_ref().map(|b| b.since + self.options.wait_max);
-        let slowest = self.in_flight.iter().filter_map(|b| b.since).min();
+        let at_work = self.in_flight.iter().filter(|b| b.segments.is_some());
+        let slowest = at_work.filter_map(|b| b.since).min();
         let slowest = slowest.map(|since| since + self.options.timeout);
         let now = Instant::now();
         if let Some(due) = filling.into_iter().chain(slowest).min()
@@ -293,8 +249,8 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
         }
     }
 
-    /// Yields the scores of batches that are done, in their order.
-    pub fn receive(&mut self, (scored, failed): &mut (Output<Scored<D>>, Output<Rejected>)) {
+    /// Yields what came of batches that are done, in their order.
+    pub fn receive(&mut self, out: &mut Outputs<D>) {
         while let Some(answer) = self.pool.take() {
             let at = (answer.number - self.first) as usize;
             self.in_flight[at].answer = Some(answer);
@@ -307,87 +263,79 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
             if self.spare.len() <= self.options.inflight_max {
                 self.spare.push(answer.rows);
             }
-            match answer.scores {
-                Ok(scores) => self.give(&version, segments, &scores, scored, failed),
-                // Which batches fail may differ in a replay, and which rows are in them does: what is published
-                // must not rest on it. Another start scores them anew; until this one has ended its epochs are
-                // held, so that no process publishes them without these rows.
-                Err(error) => {
-                    self.lost.extend(segments);
-                    self.fail(error.kind(), error);
-                }
+            match (segments, answer.scores) {
+                (None, _) => {}
+                (Some(segments), Ok(scores)) => give(&version, segments, &scores, out),
+                (Some(segments), Err(error)) => self.give_up(&version, segments, &error, out),
             }
         }
-        let is_slow = |batch: &&InFlight<D>| {
+        let timeout = self.options.timeout;
+        for at in 0..self.in_flight.len() {
+            let batch = &mut self.in_flight[at];
             let at_work = batch.since.filter(|_| batch.answer.is_none());
-            at_work.is_some_and(|since| since.elapsed() > self.options.timeout)
-        };
-        if let Some(slow) = self.in_flight.iter().find(is_slow) {
-            let model = slow.version.id.name.clone();
-            let timeout_ms = self.options.timeout.as_millis() as u64;
-            let slow = ScoreError::Slow { model, count: slow.version.id.batch_rows, timeout_ms };
-            self.fail(slow.kind(), slow);
+            if at_work.is_some_and(|since| since.elapsed() > timeout)
+                && let Some(segments) = batch.segments.take()
+            {
+                let version = batch.version.clone();
+                self.give_up(&version, segments, &self.slow(&version), out);
+            }
         }
     }
 
-    fn give(
-        &self,
+    fn slow(&self, version: &Version) -> ScoreError {
+        let (model, count) = (version.id.name.clone(), version.id.batch_rows);
+        ScoreError::Slow { model, count, timeout_ms: self.options.timeout.as_millis() as u64 }
+    }
+
+    /// The model has failed on a batch. Which batches fail may differ in a replay, and which rows are in them does:
+    /// what is published must not rest on it. So the policy is asked for a ruling upon each epoch as a whole; or the
+    /// run ends, and its epochs are held until it has, so that no process publishes them without these rows.
+    fn give_up(
+        &mut self,
         version: &Version,
         segments: Vec<Segment<D>>,
-        scores: &[f64],
-        scored: &mut Output<Scored<D>>,
-        failed: &mut Output<Rejected>,
+        error: &ScoreError,
+        out: &mut Outputs<D>,
     ) {
+        self.failed.inc();
         let outputs = version.model.signature().outputs.len();
-        let mut scores = scores.chunks_exact(outputs);
-        for Segment { at, items, .. } in segments {
-            let (mut well, mut ill) = (Vec::with_capacity(items.len()), Vec::new());
-            for (of, scores) in items.into_iter().zip(scores.by_ref()) {
-                match scores.iter().position(|score| !score.is_finite()) {
-                    None => {
-                        let (score, others) = (scores[0], scores[1..].to_vec());
-                        well.push(Scored { of, score, others, model: version.id.clone() });
-                    }
-                    Some(bad) => {
-                        let output = &version.model.signature().outputs[bad];
-                        let what = format!("the model's `{output}` is {}", scores[bad]);
-                        ill.push(self.reject(&of, &what));
-                    }
-                }
-            }
-            self.scored.inc_by(well.len() as u64);
-            scored.activate().session(&at.scored).give_container(&mut well);
-            failed.activate().session(&at.failed).give_iterator(ill.into_iter());
+        let ruled = Ruled::by(self.options.on_failure, outputs, error.to_string());
+        for segment in segments {
+            // What was published of it has rested on its scores.
+            let Some(ruled) = ruled.as_ref().filter(|_| segment.epoch > self.published) else {
+                self.lost.push(segment);
+                self.versions.fail(error.kind(), error.to_string());
+                continue;
+            };
+            let Segment { at, items, .. } = segment;
+            out.failures.activate().session(&at.failures).give(ruled.text());
+            let unscored = items.into_iter().map(|of| Tried {
+                of,
+                model: version.id.clone(),
+                outcome: Err(ruled.why.clone()),
+            });
+            out.tried.activate().session(&at.tried).give_iterator(unscored);
         }
-    }
-
-    fn fail(&self, kind: ErrorKind, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) {
-        let operator = self.name.as_str().to_string();
-        self.failure.set(BuildError { operator, kind, source: why.into() });
     }
 }
 
-/// Adds an item's row to a batch; or why it cannot be scored.
-fn add<D: Features>(
-    batch: &mut Batch<D>,
-    epoch: Epoch,
-    at: impl FnOnce() -> At,
-    item: &D,
-) -> Option<String> {
-    let from = batch.rows.len();
-    item.row(&mut batch.rows);
-    let row = &batch.rows[from..];
-    let signature = batch.version.model.signature();
-    assert_eq!(row.len(), signature.width(), "`NAMES` and `row` agree");
-    if let Some(bad) = signature.misfit(row) {
-        let what = match signature.dtypes[bad] {
-            _ if !row[bad].is_finite() => format!("feature `{}` is {}", D::NAMES[bad], row[bad]),
-            dtype => format!("feature `{}` is {}, no {}", D::NAMES[bad], row[bad], dtype.as_str()),
-        };
-        batch.rows.truncate(from);
-        return Some(what);
+fn give<D: Clone + 'static>(
+    version: &Version,
+    segments: Vec<Segment<D>>,
+    scores: &[f64],
+    out: &mut Outputs<D>,
+) {
+    let outputs = &version.model.signature().outputs;
+    let mut scores = scores.chunks_exact(outputs.len());
+    for Segment { at, items, .. } in segments {
+        let mut tried = Vec::with_capacity(items.len());
+        for (of, scores) in items.into_iter().zip(scores.by_ref()) {
+            let outcome = match scores.iter().position(|score| !score.is_finite()) {
+                None => Ok((scores[0], scores[1..].to_vec())),
+                Some(bad) => Err(format!("the model's `{}` is {}", outputs[bad], scores[bad])),
+            };
+            tried.push(Tried { of, model: version.id.clone(), outcome });
+        }
+        out.tried.activate().session(&at.tried).give_container(&mut tried);
     }
-    batch.segment(epoch, at);
-    batch.count += 1;
-    None
 }

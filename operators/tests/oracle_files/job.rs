@@ -130,7 +130,8 @@ impl Killed {
             from.map_or((None, States::default()), |(s, states)| (Some(s), states));
         let state_of = snapshot.as_ref().map_or(0, |s| s.epoch) as usize;
         let recorded = self.bindings[state_of..log_end].to_vec();
-        (self.resume, self.states) = (Resume { snapshot, recorded: recorded.into() }, states);
+        (self.resume, self.states) =
+            (Resume { snapshot, recorded: recorded.into(), ..Resume::default() }, states);
     }
 
     /// Of the files of this generation that wait: renames some that are to be visible, cuts or removes some

@@ -1,11 +1,13 @@
 //! Which version scores: while a reference points to another every few milliseconds, and where a run is
 //! killed anywhere and goes on with other workers.
 
+mod candidate;
 #[path = "../shared/killed.rs"]
 mod killed;
 #[path = "../shared/memory.rs"]
 mod memory;
 mod registry;
+mod rulings;
 #[path = "../shared/shape.rs"]
 mod shape;
 

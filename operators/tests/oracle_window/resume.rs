@@ -23,7 +23,7 @@ type Out = (Published, Vec<(u64, String)>);
 
 fn scored(of: Window<u64, Values>) -> Scored<Window<u64, Values>> {
     let score = of.value.0.summary().mean;
-    Scored { of, score, others: Vec::new(), model: Default::default() }
+    Scored { of, score, others: Vec::new(), model: Default::default(), fallback: false }
 }
 
 fn run(history: &[Vec<Reading>], bound_ms: u64, shape: Shape, memory: &Memory) -> Out {

@@ -15,6 +15,8 @@ pub struct Killed {
 }
 
 impl Killed {
+    /// What was ruled upon the epochs that are replayed was recorded, and of no other was anything published.
+    ///
     /// From one of its snapshots, or none, and with what of the log behind it is left: both as a share of
     /// what there is, from 0 to 1.
     pub fn of(run: &Memory, snapshot: f64, left: f64) -> Killed {
@@ -27,7 +29,12 @@ impl Killed {
         let state_of = standing.as_ref().map_or(0, |s| s.epoch);
         let rest = &bindings[state_of as usize..];
         let recorded = rest[..(left * (rest.len() + 1) as f64) as usize].to_vec();
-        let resume = Resume { snapshot: standing, recorded: recorded.into() };
+        let mut resume =
+            Resume { snapshot: standing, recorded: recorded.into(), ..Resume::default() };
+        let replayed = state_of + 1..=resume.last();
+        resume.rulings =
+            run.rulings().into_iter().filter(|r| replayed.contains(&r.epoch)).collect();
+        resume.published = resume.last();
         bindings.truncate(resume.last() as usize);
         Killed { resume, states, recorded: bindings }
     }

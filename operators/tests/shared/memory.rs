@@ -46,6 +46,12 @@ impl Memory {
         self.left.lock().unwrap().log.as_ref().map(RecentBindings::kept).unwrap_or_default()
     }
 
+    /// What was ruled upon its epochs.
+    #[allow(dead_code, reason = "not all tests have a model that fails")]
+    pub fn rulings(&self) -> Vec<tideflow_core::Ruling> {
+        self.left.lock().unwrap().log.as_ref().map(RecentBindings::rulings).unwrap_or_default()
+    }
+
     /// Its snapshots, oldest first, with the states that they and those before add up to.
     pub fn snapshots(&self) -> Vec<(Standing, States)> {
         let left = self.left.lock().unwrap();

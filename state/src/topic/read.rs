@@ -323,5 +323,9 @@ fn say(offset: i64, entry: &Entry) -> String {
             let epoch = binding.epoch;
             format!("the binding of epoch {epoch} by generation {by} at offset {offset}")
         }
+        Entry::Ruling(by, ruling) => {
+            let epoch = ruling.epoch;
+            format!("a ruling upon epoch {epoch} by generation {by} at offset {offset}")
+        }
     }
 }

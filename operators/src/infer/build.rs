@@ -1,0 +1,148 @@
+//! Puts inference into a graph: an operator that has the model score, and one that gives out what came of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tideflow_core::timely::ExchangeData;
+use tideflow_core::timely::dataflow::StreamVec;
+use tideflow_core::timely::dataflow::channels::pact::Pipeline;
+use tideflow_core::timely::dataflow::operators::generic::OutputBuilder;
+use tideflow_core::timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use tideflow_core::{BuildError, Check, CheckFailure, Epoch, Flow, Mode, OperatorName, Stream};
+use tideflow_models::{ModelLoadError, ModelRef, Shelf, VersionId};
+
+use super::run::{Outputs, Run};
+use super::settle::{Ruled, Split, Streams, Tried, settle};
+use super::versions::Versions;
+use super::{Features, InferOptions, OnFailure, failed, follow};
+
+/// Has a model score a stream, and makes two streams of what comes of its records. Returns the operator's node too.
+///
+/// # Errors
+/// When the name is taken, an option is 0, or the model cannot be loaded or takes other features.
+pub(super) fn infer_into<'s, D: Features + ExchangeData + Clone, S: Split<D>>(
+    records: Stream<'s, D>,
+    name: &str,
+    (model, options): (ModelRef, InferOptions),
+    split: impl FnOnce(OperatorName, &Flow<'s>) -> S,
+) -> Result<(usize, Streams<'s, D, S>), BuildError> {
+    let flow = records.flow();
+    check_options(name, options)?;
+    let about = format!("model {}", model.as_str());
+    let node = flow.node("operator", name, about, records.origins())?;
+    add_check::<D>(&flow, name, model.clone());
+    let name = OperatorName::new(name);
+    let shelf = match flow.mode() {
+        Mode::Plan => None,
+        Mode::Run => {
+            // A model that panics does so by its operator's name.
+            let open = || follow::open(&flow, name.as_str(), &model, options, D::NAMES);
+            Some(name.run(open).map_err(|e| failed(name.as_str(), e))?)
+        }
+    };
+    let ruled = recorded(&flow, name)?;
+    let (tried, failures) = score(&flow, name, records.into_timely(), shelf, options, &ruled);
+    let rulings =
+        (options.on_failure != OnFailure::Stop).then(|| flow.rule(name.as_str(), failures));
+    let split = split(name, &flow);
+    Ok((node, settle(&flow, name, tried, rulings, ruled, split)))
+}
+
+/// What earlier starts have ruled upon epochs that are replayed.
+fn recorded(flow: &Flow<'_>, name: OperatorName) -> Result<BTreeMap<Epoch, Ruled>, BuildError> {
+    let ruled = flow.resume().ruled(name.as_str()).into_iter();
+    let parsed = ruled.map(|(epoch, text)| match Ruled::parse(&text) {
+        Ok(ruled) => Ok((epoch, ruled)),
+        Err(error) => {
+            let what = format!("what was ruled upon epoch {epoch} makes no sense here: {error}");
+            Err(BuildError::invalid(name.as_str(), what))
+        }
+    });
+    parsed.collect()
+}
+
+type Tries<'s, D> = (StreamVec<'s, Epoch, Tried<D>>, StreamVec<'s, Epoch, String>);
+
+/// Has the model score records; the second stream says what is to be ruled upon epochs that it has failed in.
+fn score<'s, D: Features + ExchangeData + Clone>(
+    flow: &Flow<'s>,
+    name: OperatorName,
+    records: StreamVec<'s, Epoch, D>,
+    shelf: Option<Arc<Shelf>>,
+    options: InferOptions,
+    ruled: &BTreeMap<Epoch, Ruled>,
+) -> Tries<'s, D> {
+    let openings = shelf.clone().map(|shelf| follow::choose(flow, name, shelf));
+    let mut builder = OperatorBuilder::new(name.as_str().to_string(), flow.scope());
+    let mut data = builder.new_input(records, Pipeline);
+    let (tried, tried_stream) = builder.new_output();
+    let (failures, failures_stream) = builder.new_output();
+    // Leads to no output: records that wait for an opening hold their epochs themselves.
+    let mut openings =
+        openings.map(|openings| builder.new_input_connection(openings, Pipeline, []));
+    let mut run = shelf.map(|shelf| {
+        let address = builder.operator_info().address.to_vec();
+        let again = flow.scope().activator_for(address.clone().into());
+        let waker = || flow.scope().worker().sync_activator_for(address.clone());
+        let opened = waker();
+        shelf.wake_with(move || {
+            let _ = opened.activate();
+        });
+        let versions = Versions::new(name, shelf, flow.job());
+        Run::new(name, versions, options, ruled.clone(), (waker(), again), flow)
+    });
+    let (tried, failures) = (OutputBuilder::from(tried), OutputBuilder::from(failures));
+    let mut out = Outputs { tried, failures };
+    builder.build_reschedule(move |capabilities| {
+        drop(capabilities);
+        move |frontiers| {
+            name.run(|| {
+                let (Some(run), Some(openings)) = (run.as_mut(), openings.as_mut()) else {
+                    return false;
+                };
+                openings.for_each(|_, opened| opened.drain(..).for_each(|o| run.open(&o)));
+                run.release(&mut out);
+                data.for_each(|capability, items| run.take(&capability, items, &mut out));
+                run.end_epochs(&frontiers[0]);
+                run.receive(&mut out);
+                run.dispatch(&mut out)
+            })
+        }
+    });
+    (tried_stream, failures_stream)
+}
+
+fn check_options(name: &str, options: InferOptions) -> Result<(), BuildError> {
+    let InferOptions { batch_rows, threads, inflight_max, .. } = options;
+    if let OnFailure::Score(score) = options.on_failure
+        && !score.is_finite()
+    {
+        return Err(BuildError::invalid(name, format!("expected a finite score, found {score}")));
+    }
+    if batch_rows == Some(0) || threads == 0 || inflight_max < threads {
+        let what = format!(
+            "expected `batch_rows` and `threads` over 0, and `inflight_max` not below `threads`; found {options:?}"
+        );
+        return Err(BuildError::invalid(name, what));
+    }
+    Ok(())
+}
+
+fn add_check<D: Features>(flow: &Flow<'_>, name: &str, model: ModelRef) {
+    // A job that goes on does so with the version that it had, where another cannot be had.
+    let advisory = model.may_change();
+    let look = move || {
+        let (id, model) = model.current()?;
+        model.signature().expect_features(D::NAMES)?;
+        Ok((id, model.signature().width()))
+    };
+    let run = move || {
+        let found: Result<_, ModelLoadError> = look();
+        let (id, width) =
+            found.map_err(|e| CheckFailure { kind: e.kind(), message: e.to_string() })?;
+        let VersionId { name, version, batch_rows, .. } = id;
+        Ok(format!("{name} version {version}, {width} features, {batch_rows} rows a call"))
+    };
+    let what = format!("model of `{name}`");
+    flow.check(Check { key: what.clone(), what, after: None, advisory, run: Box::new(run) });
+}
