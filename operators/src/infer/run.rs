@@ -221,7 +221,9 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
         }
         self.start_clocks();
         self.arm();
-        !self.held.is_empty() || self.filling.is_some() || !self.in_flight.is_empty()
+        // Nobody waits for what was given up.
+        let at_work = self.in_flight.iter().any(|batch| batch.segments.is_some());
+        !self.held.is_empty() || self.filling.is_some() || at_work
     }
 
     /// So many batches as there are threads are at work.
