@@ -29,9 +29,9 @@ report=benches/reports/$date.md
 port=${PORT:-29092}
 
 build() {
-  local packages=(-p tideflow-benches)
-  [ "$only" = infer ] || packages+=(-p tideflow-dataflows)
-  cargo build --release --locked "${packages[@]}" --bins
+  local programs=(-p tideflow-dataflows --bins)
+  [ "$only" != infer ] || programs=(--bin infer --bin tideflow-peer)
+  cargo build --release --locked -p tideflow-benches "${programs[@]}"
   cargo build --release --locked -p tideflow-models --features tensorflow --example bare_session
 }
 

@@ -209,7 +209,7 @@ fn run<S: Shape>(rows: &Rows<S>, model: Option<(ModelRef, InferOptions)>) -> Res
 }
 
 /// Rows a second, without the first fifth of the time.
-fn rows_a_second<S>(seen: &Seen, rows: &Rows<S>) -> Result<f64> {
+fn rows_a_second<S>(seen: &[(u64, Instant)], rows: &Rows<S>) -> Result<f64> {
     let (began, limit) = (rows.began.get().expect("it has run"), rows.limit);
     let within = |(_, at): &&(u64, Instant)| (limit / 5..limit).contains(&(*at - *began));
     let mut seen = seen.iter().filter(within);
@@ -220,7 +220,7 @@ fn rows_a_second<S>(seen: &Seen, rows: &Rows<S>) -> Result<f64> {
 }
 
 /// Milliseconds after they were due, p50 and p99, without the first fifth of the rows.
-fn delays<S>(seen: &Seen, rows: &Rows<S>) -> (f64, f64) {
+fn delays<S>(seen: &[(u64, Instant)], rows: &Rows<S>) -> (f64, f64) {
     let began = *rows.began.get().expect("it has run");
     let due = |n: u64| began + Duration::from_secs_f64((n + 1) as f64 / rows.rate as f64);
     let (mut delays, mut next) = (Vec::new(), 0);
