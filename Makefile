@@ -57,9 +57,9 @@ mlflow: ## an MLflow server on this machine, for runs and versions of models [PO
 	@echo 'It is also its pages, for a browser. `export` the line above, or give MLFLOW=url to make.'
 	@echo 'It runs until: scripts/mlflow.sh stop'
 
-bench: ## measure, and write a report to benches/reports [PEERS=dir]
+bench: ## measure, and write a report to benches/reports [PEERS=dir] [BENCH_ONLY=infer]
 	@scripts/setup.sh system
-	@scripts/bench.sh
+	@scripts/bench.sh $(BENCH_ONLY)
 
 quality: ## judge recordings with known answers, and write a report with plots: DATA=dir [DETECT=program]
 	@DATA='$(DATA)' DETECT='$(DETECT)' scripts/quality.sh

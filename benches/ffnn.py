@@ -16,11 +16,13 @@ SIZES = (784, 32, 32, 32, 32, 10)
 
 def layers(weights):
     shapes = list(zip(SIZES, SIZES[1:]))
+    expected = sum(a * b + b for a, b in shapes)
     if weights is None:
-        random = np.random.default_rng(1)
-        flat = random.normal(0, 0.1, sum(a * b + b for a, b in shapes)).astype("<f4")
+        flat = np.random.default_rng(1).normal(0, 0.1, expected).astype("<f4")
     else:
         flat = np.fromfile(weights, "<f4")
+    if len(flat) != expected:
+        sys.exit(f"{weights}: expected {expected} numbers of 4 bytes, found {len(flat)}")
     for a, b in shapes:
         kernel, bias, flat = flat[: a * b], flat[a * b : a * b + b], flat[a * b + b :]
         yield kernel.reshape(a, b), bias

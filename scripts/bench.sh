@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Measures Tideflow and writes a dated report to benches/reports; the time is in its name too where
-# there is one of that date. `bench.sh build` only builds what a comparison runs.
+# there is one of that date. `bench.sh infer` measures inference only (scripts/bench-infer.sh), and
+# `bench.sh build` only builds what a comparison runs.
 #   PEERS=DIR           a side-by-side harness; without it the benches that need no peers run
 #   PEERS_WORK=DIR      where the harness builds and keeps its data (default: $TIDEFLOW_CACHE/peers)
 #   BENCH_PEERS="..."   engines beside ours (default: "drop-batch floor floor-fast flink kstreams")
@@ -8,16 +9,31 @@
 #   BENCH_RATES="..."   readings a second of the latency workload (default: "5000 20000")
 #   N, MINUTES          size of the window workload (default 8000000 readings over 40 minutes)
 #   WARM_S, MEASURE_S   seconds of a latency run (default 10 and 15)
+#   INFER_S             seconds of a run of inference in memory (default 10)
+#   INFER_ROWS="..."    rows a call of bare `SessionRun`, beside that of the pipeline (default: "1 8 64 256 1024")
+#   SCORE_N             records of the workload `score` (default 60000)
+# shellcheck disable=SC2016  # Markdown
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/cache.sh
+. scripts/bench-infer.sh
+only=${1:-}
+case $only in
+  '' | build | infer) ;;
+  *) echo "bench.sh $only: expected \`build\`, \`infer\` or nothing" >&2; exit 2 ;;
+esac
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 date=$(date -u +%Y-%m-%d)
 report=benches/reports/$date.md
 [ ! -e "$report" ] || report=benches/reports/$date-$(date -u +%H%M%S).md
 port=${PORT:-29092}
 
-build() { cargo build --release --locked -p tideflow-benches -p tideflow-dataflows --bins; }
+build() {
+  local programs=(-p tideflow-dataflows --bins)
+  [ "$only" != infer ] || programs=(--bin infer --bin tideflow-peer)
+  cargo build --release --locked -p tideflow-benches "${programs[@]}"
+  cargo build --release --locked -p tideflow-models --features tensorflow --example bare_session
+}
 
 # What was measured: a commit, or files that are in none.
 sources() {
@@ -33,7 +49,7 @@ heading() {
   echo
   echo "- machine: $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), load $(cut -d' ' -f1-3 /proc/loadavg) at the start"
   echo "- commit: $(sources)"
-  echo "- command: \`make bench${PEERS:+ PEERS=dir}\`"
+  echo "- command: \`make bench${only:+ BENCH_ONLY=$only}${PEERS:+ PEERS=dir}\`"
 }
 
 memory() {
@@ -51,7 +67,7 @@ pieces() {
 find_peers() {
   PEERS=$(cd "$PEERS" && pwd)
   local needed
-  for needed in run.sh kafka.sh table.py; do
+  for needed in run.sh kafka.sh build.sh table.py; do
     [ -e "$PEERS/$needed" ] || { echo "PEERS=$PEERS: expected $needed in it" >&2; return 2; }
   done
   scripts/setup.sh tests
@@ -86,6 +102,9 @@ commits, or checkpoints, at another interval has it in its name.
 TEXT
 }
 
+# What was found against what is aimed at.
+goals() { PYTHONPATH=benches .tideflow/venv/bin/python -m goals "$@"; }
+
 beside() { echo "${BENCH_PEERS:-drop-batch floor floor-fast flink kstreams}"; }
 
 side_by_side() {
@@ -100,7 +119,7 @@ side_by_side() {
   python3 "$PEERS/table.py" "$results"
   about_the_rows
   printf '\n## Against the goals\n\n'
-  python3 scripts/bench_goals.py "$results"
+  goals engines "$results"
   profile
 }
 
@@ -132,8 +151,8 @@ latencies() {
   done
 }
 
-# The model of `device_health`.
-train() { make -s train OUT="$PEERS_WORK/model" >&2; }
+# The model of `device_health`; `model` in that folder is the harness's.
+train() { make -s train OUT="$PEERS_WORK/health" >&2; }
 
 snapshots() {
   printf '\n## Snapshots: one open window a device, which all go on sending\n\nEvery snapshot is of all devices; the longest pause of five snapshots of the one worker, and its longest without.\n\n'
@@ -145,12 +164,12 @@ recovery() {
   printf '\n## Killed, and started again at once\n\nOne worker with 100,000 devices, 20,000 readings a second, a snapshot every ten seconds; ten kills. From the start of the process to the first new committed record.\n\n'
   "$CARGO_TARGET_DIR/release/recovery" "127.0.0.1:$port" 100000
   printf '\n`device_health` instead, as a user runs it: with its checks, its model, and open windows of all devices.\n\n'
-  "$CARGO_TARGET_DIR/release/recovery" "127.0.0.1:$port" 100000 "$PEERS_WORK/model"
+  "$CARGO_TARGET_DIR/release/recovery" "127.0.0.1:$port" 100000 "$PEERS_WORK/health"
 }
 
 soak() {
   printf '\n## Ten minutes at full speed\n\n`device_health` with 10,000 devices, exactly once, one worker, the producer and the broker on the same machine.\n\n'
-  "$CARGO_TARGET_DIR/release/soak" "127.0.0.1:$port" "$PEERS_WORK/model"
+  "$CARGO_TARGET_DIR/release/soak" "127.0.0.1:$port" "$PEERS_WORK/health"
 }
 
 # A run that was not right is in the table, and fails nothing else.
@@ -177,17 +196,7 @@ RUN
   rm -rf "$own"
 }
 
-[ "${1:-}" != build ] || { build; exit; }
-[ -z "${PEERS:-}" ] || find_peers
-build
-stop_kafka=''
-[ -z "${PEERS:-}" ] || "$PEERS/kafka.sh" status "$port" > /dev/null || stop_kafka=yes
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-mkdir -p benches/reports
-{
-  heading
+all_but_inference() {
   memory
   pieces
   if [ -n "${PEERS:-}" ]; then
@@ -199,6 +208,22 @@ mkdir -p benches/reports
   else
     printf '\nSnapshots, and side by side: left out. `PEERS=dir` names the folder of the harness with the other engines.\n'
   fi
+}
+
+[ "$only" != build ] || { build; exit; }
+[ -z "${PEERS:-}" ] || find_peers
+scripts/setup.sh python native
+build
+stop_kafka=''
+[ -z "${PEERS:-}" ] || "$PEERS/kafka.sh" status "$port" > /dev/null || stop_kafka=yes
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+mkdir -p benches/reports
+{
+  heading
+  [ "$only" = infer ] || all_but_inference
+  inference
 } | tee "$report.new"
 mv "$report.new" "$report"
 echo "report: $report" >&2

@@ -62,5 +62,6 @@ step_log=$work/tests.log
 step 'training package' .tideflow/venv/bin/python -m pytest -q models/training
 step 'plots' .tideflow/venv/bin/python -m pytest -q demo/tests
 step 'scores of the quality report' .tideflow/venv/bin/python -m pytest -q benches/quality
+step 'goals of the benches' .tideflow/venv/bin/python -m pytest -q benches/goals
 step 'tests without TensorFlow' "${plain[@]}"
 step 'tests' "${tests[@]}" --no-fail-fast

@@ -1,5 +1,7 @@
 //! Rows a second of a SavedModel that is called as fast as it answers, by the native library alone: what the rest
-//! is held against. `bare_session FOLDER ROWS SECONDS`.
+//! is held against. `bare_session FOLDER ROWS SECONDS`; the first fifth is left out.
+//!
+//! One thread calls it with one tensor, which was filled before: more than any program reaches whose rows differ.
 
 use std::time::{Duration, Instant};
 
@@ -35,15 +37,25 @@ fn main() {
     let mut tensor = Tensor::<f32>::new(&[rows, input.features.len() as u64]);
     tensor.iter_mut().enumerate().for_each(|(n, x)| *x = (n % 1_000) as f32 / 1_000.0);
 
-    let (mut calls, mut sum, started) = (0, 0.0, Instant::now());
-    while started.elapsed() < limit {
+    let mut sum = 0.0;
+    let mut call = || {
         let mut step = SessionRunArgs::new();
         step.add_feed(&into, at, &tensor);
         let token = step.request_fetch(&out, from);
         bundle.session.run(&mut step).expect("it runs");
         sum += step.fetch::<f32>(token).expect("scores")[0];
+    };
+    // The first call makes the native library ready.
+    let warming = Instant::now();
+    while warming.elapsed() < limit / 5 {
+        call();
+    }
+    let (mut calls, started) = (0, Instant::now());
+    while started.elapsed() < limit * 4 / 5 {
+        call();
         calls += 1;
     }
+    let rows_per_s = (calls * rows) as f64 / started.elapsed().as_secs_f64();
     assert!(sum.is_finite(), "scores are numbers");
-    println!("{:.0}", (calls * rows) as f64 / started.elapsed().as_secs_f64());
+    println!("{}", serde_json::json!({ "batch_rows": rows, "rows_per_s": rows_per_s }));
 }

@@ -1,22 +1,24 @@
 //! What the operator that scores makes of a model, in memory, on one worker with one thread beside it:
-//! `infer FOLDER ROWS_A_CALL RATE SECONDS`.
+//! `infer FOLDER ROWS_A_CALL RATE SECONDS`. ROWS_A_CALL 0 leaves that number to the operator.
 //!
 //! With RATE 0 rows come as fast as they are taken: prints how many a second are scored. With another, so many
-//! rows a second come whatever the operator does: prints how long after it was due a row has its score, in
-//! milliseconds, p50 and p99, and the same where nothing scores.
+//! rows a second are due whatever the operator does, and the run lasts until each has its score: prints how long
+//! after it was due it had it, in milliseconds, p50 and p99 of all rows, and the same where nothing scores. The
+//! first fifth is left out.
 
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tideflow::core::timely::Config;
 use tideflow::core::timely::dataflow::operators::Inspect;
 use tideflow::core::{
-    Batch, Check, Ending, EventTime, Job, LogOnly, Part, PartState, RecentBindings, Source,
-    SourceSpec, SourceStart, execute,
+    Batch, Check, EventTime, Job, LogOnly, Part, PartState, RecentBindings, Source, SourceSpec,
+    SourceStart, execute,
 };
 use tideflow::models::{Manifest, Runtime};
 use tideflow::operators::InferOptions;
@@ -73,18 +75,36 @@ impl<S: Shape> Features for Numbered<S> {
     }
 }
 
-/// Rows without end: so many a second, or as fast as they are taken.
+/// Rows for so long: so many a second, or as fast as they are taken.
 #[derive(Clone)]
 struct Rows<S> {
     rate: u64,
-    began: Instant,
+    limit: Duration,
+    /// When the whole graph was there, and the source was asked first.
+    began: Arc<OnceLock<Instant>>,
     of: PhantomData<S>,
 }
 
 struct Reader<S> {
     rows: Rows<S>,
     next: u64,
-    stop: tideflow::core::Stop,
+}
+
+impl<S> Rows<S> {
+    fn new(rate: u64, limit: Duration) -> Self {
+        Rows { rate, limit, began: Arc::default(), of: PhantomData }
+    }
+
+    /// How many have been due, of which so many were taken; and whether that is all.
+    fn due(&self, taken: u64) -> (u64, bool) {
+        let elapsed = self.began.get_or_init(Instant::now).elapsed();
+        let due = match self.rate {
+            0 if elapsed < self.limit => u64::MAX,
+            0 => taken,
+            rate => (elapsed.min(self.limit).as_secs_f64() * rate as f64) as u64,
+        };
+        (due, elapsed >= self.limit)
+    }
 }
 
 impl<S: Shape> SourceSpec for Rows<S> {
@@ -99,14 +119,14 @@ impl<S: Shape> SourceSpec for Rows<S> {
     }
 
     fn start(self, start: SourceStart) -> Result<Reader<S>, BuildError> {
-        let (stop, waker) = (start.job.stop.clone(), start.waker);
+        let waker = start.waker;
         // Whatever is due is there within a fifth of a millisecond.
         thread::spawn(move || {
             while waker.activate().is_ok() {
                 thread::park_timeout(Duration::from_micros(200));
             }
         });
-        Ok(Reader { rows: self, next: 0, stop })
+        Ok(Reader { rows: self, next: 0 })
     }
 }
 
@@ -114,22 +134,19 @@ impl<S: Shape> Source for Reader<S> {
     type Item = Numbered<S>;
 
     fn poll(&mut self, batch: &mut Batch<Numbered<S>>) -> bool {
-        let most = Batch::<Numbered<S>>::RECORDS as u64;
-        let due = match self.rows.rate {
-            0 => self.next + most,
-            rate => (self.rows.began.elapsed().as_secs_f64() * rate as f64) as u64,
-        };
-        let to = due.min(self.next + most);
+        let (due, _) = self.rows.due(self.next);
+        let to = due.min(self.next + Batch::<Numbered<S>>::RECORDS as u64);
         batch.items.extend((self.next..to).map(|number| Numbered { number, of: PhantomData }));
         batch.bytes += (to - self.next) as usize * 8 * S::NAMES.len();
         self.next = to;
-        self.rows.rate == 0
+        to < due
     }
 
     fn cut(&mut self, _: i64, parts: &mut Vec<Part>) {
-        let state = match self.stop.asked() {
-            Ending::No => PartState::Active,
-            _ => PartState::Ended,
+        let (due, all) = self.rows.due(self.next);
+        let state = match all && self.next == due {
+            true => PartState::Ended,
+            false => PartState::Active,
         };
         let (source, watermark) = ("rows".to_string(), EventTime(0));
         parts.push(Part {
@@ -147,31 +164,25 @@ impl<S: Shape> Source for Reader<S> {
     }
 }
 
-/// When rows were seen, by their numbers.
-type Seen = Arc<Mutex<Vec<(u64, Instant)>>>;
+/// When rows were seen: for each batch, in order, the number behind its last row, and the time.
+type Seen = Vec<(u64, Instant)>;
 
-/// Runs for so long: when each row was scored, or came where nothing scores.
-fn run<S: Shape>(
-    rows: Rows<S>,
-    model: Option<(ModelRef, InferOptions)>,
-    limit: Duration,
-) -> Result<Vec<(u64, Instant)>> {
-    let seen = Seen::default();
-    let (job, ours) = (Job::default(), seen.clone());
-    let stop = job.stop.clone();
-    let timer = thread::spawn(move || {
-        let until = Instant::now() + limit;
-        while let Some(left) = until.checked_duration_since(Instant::now()) {
-            thread::park_timeout(left);
-        }
-        stop.ask(Ending::Suspend);
-    });
+/// Runs until all rows are seen: with their scores, or as they came where nothing scores.
+fn run<S: Shape>(rows: &Rows<S>, model: Option<(ModelRef, InferOptions)>) -> Result<Seen> {
+    let seen = Arc::new(Mutex::new(Seen::new()));
+    let (rows, ours) = (rows.clone(), seen.clone());
     let graph = move |flow: &Flow<'_>| {
         let (numbers, _) = flow.source("rows", rows.clone())?;
         let seen = ours.clone();
         let see = move |numbers: &mut dyn Iterator<Item = u64>| {
             let now = Instant::now();
-            seen.lock().expect("nobody panics with it").extend(numbers.map(|n| (n, now)));
+            let mut seen = seen.lock().expect("nobody panics with it");
+            let mut next = seen.last().map_or(0, |(next, _)| *next);
+            for number in numbers {
+                assert_eq!(number, next, "each row comes out once, in order");
+                next += 1;
+            }
+            seen.push((next, now));
         };
         match &model {
             Some(model) => {
@@ -190,49 +201,54 @@ fn run<S: Shape>(
         }
         Ok(())
     };
-    execute(Config::thread(), &job, LogOnly::new(RecentBindings::new(10)), |_| (), graph)?;
-    timer.join().expect("it does not panic");
+    let bindings = LogOnly::new(RecentBindings::new(10));
+    execute(Config::thread(), &Job::default(), bindings, |_| (), graph)?;
     let seen = std::mem::take(&mut *seen.lock().expect("nobody panics with it"));
+    ensure!(!seen.is_empty(), "no row was scored: expected more SECONDS");
     Ok(seen)
 }
 
-/// Rows a second, without the first fifth.
-fn throughput(seen: &[(u64, Instant)]) -> f64 {
-    let rest = &seen[seen.len() / 5..];
-    let (first, last) = (rest[0].1, rest[rest.len() - 1].1);
-    let within = rest.iter().filter(|(_, at)| *at > first).count();
-    within as f64 / (last - first).as_secs_f64()
+/// Rows a second, without the first fifth of the time.
+fn rows_a_second<S>(seen: &[(u64, Instant)], rows: &Rows<S>) -> Result<f64> {
+    let (began, limit) = (rows.began.get().expect("it has run"), rows.limit);
+    let within = |(_, at): &&(u64, Instant)| (limit / 5..limit).contains(&(*at - *began));
+    let mut seen = seen.iter().filter(within);
+    let (Some((from, since)), Some((to, until))) = (seen.next(), seen.next_back()) else {
+        bail!("fewer than two batches: expected more SECONDS");
+    };
+    Ok((to - from) as f64 / (*until - *since).as_secs_f64())
 }
 
-/// Milliseconds after they were due, p50 and p99, without the first fifth.
+/// Milliseconds after they were due, p50 and p99, without the first fifth of the rows.
 fn delays<S>(seen: &[(u64, Instant)], rows: &Rows<S>) -> (f64, f64) {
-    let due = |n: u64| rows.began + Duration::from_secs_f64(n as f64 / rows.rate as f64);
-    let rest = seen[seen.len() / 5..].iter();
-    let mut delays: Vec<f64> =
-        rest.map(|(n, at)| at.saturating_duration_since(due(*n)).as_secs_f64() * 1e3).collect();
+    let began = *rows.began.get().expect("it has run");
+    let due = |n: u64| began + Duration::from_secs_f64((n + 1) as f64 / rows.rate as f64);
+    let (mut delays, mut next) = (Vec::new(), 0);
+    for (to, at) in seen {
+        let late = |n| at.saturating_duration_since(due(n)).as_secs_f64() * 1e3;
+        delays.extend((next..*to).map(late));
+        next = *to;
+    }
+    let mut delays = delays.split_off(delays.len() / 5);
     delays.sort_by(f64::total_cmp);
     (delays[delays.len() / 2], delays[delays.len() * 99 / 100])
 }
 
-fn measure<S: Shape>(folder: &str, rows_a_call: usize, rate: u64, limit: Duration) -> Result<()> {
-    let options = InferOptions { batch_rows: Some(rows_a_call), ..InferOptions::default() };
-    let model = (ModelRef::folder(folder, None, Runtime::InProcess), options);
-    // Opened before the first row is due.
-    model.0.current()?;
-    let rows = || Rows::<S> { rate, began: Instant::now(), of: PhantomData };
+fn measure<S: Shape>(model: (ModelRef, InferOptions), rate: u64, limit: Duration) -> Result<Value> {
+    let rows = Rows::<S>::new(rate, limit);
+    let seen = run(&rows, Some(model))?;
     if rate == 0 {
-        let seen = run(rows(), Some(model), limit)?;
-        println!("{{\"rows_per_s\":{:.0}}}", throughput(&seen));
-        return Ok(());
+        return Ok(json!({ "rows_per_s": rows_a_second(&seen, &rows)? }));
     }
-    let (with, without) = (rows(), rows());
-    let (p50, p99) = delays(&run(with.clone(), Some(model), limit)?, &with);
-    let without = Rows { began: Instant::now(), ..without };
-    let (without_p50, without_p99) = delays(&run(without.clone(), None, limit)?, &without);
-    println!(
-        "{{\"p50_ms\":{p50:.2},\"p99_ms\":{p99:.2},\"without_p50_ms\":{without_p50:.2},\"without_p99_ms\":{without_p99:.2}}}"
-    );
-    Ok(())
+    let (p50, p99) = delays(&seen, &rows);
+    let rows = Rows::<S>::new(rate, limit);
+    let (without_p50, without_p99) = delays(&run(&rows, None)?, &rows);
+    Ok(json!({
+        "p50_ms": p50,
+        "p99_ms": p99,
+        "without_p50_ms": without_p50,
+        "without_p99_ms": without_p99,
+    }))
 }
 
 fn main() -> Result<()> {
@@ -241,12 +257,18 @@ fn main() -> Result<()> {
         bail!("expected FOLDER ROWS_A_CALL RATE SECONDS");
     };
     let manifest = Manifest::read(folder.as_ref())?;
-    let rows = rows.parse().context("ROWS_A_CALL: expected a number")?;
+    let rows: usize = rows.parse().context("ROWS_A_CALL: expected a number")?;
     let rate = rate.parse().context("RATE: expected a number")?;
     let limit = Duration::from_secs_f64(seconds.parse().context("SECONDS: expected a number")?);
-    match manifest.features.len() {
-        10 => measure::<Small>(folder, rows, rate, limit),
-        784 => measure::<Large>(folder, rows, rate, limit),
+    let batch_rows = (rows > 0).then_some(rows);
+    let options = InferOptions { batch_rows, ..InferOptions::default() };
+    let model = (ModelRef::folder(folder, None, Runtime::InProcess), options);
+    let mut found = match manifest.features.len() {
+        10 => measure::<Small>(model, rate, limit)?,
+        784 => measure::<Large>(model, rate, limit)?,
         other => bail!("a model of {other} features: expected 10 or 784"),
-    }
+    };
+    found["batch_rows"] = batch_rows.unwrap_or(manifest.batch_rows).into();
+    println!("{found}");
+    Ok(())
 }

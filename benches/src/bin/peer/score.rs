@@ -78,7 +78,8 @@ impl KeyedRecord for Answer {
 }
 
 pub fn score(flow: &Flow<'_>, peer: &Peer) -> Result<(), BuildError> {
-    let folder = std::env::var("TIDEFLOW_MODEL").unwrap_or_default();
+    let folder = std::env::var("TIDEFLOW_MODEL")
+        .map_err(|error| BuildError::invalid("network", format!("`TIDEFLOW_MODEL`: {error}")))?;
     let model = (ModelRef::folder(folder, None, Runtime::InProcess), InferOptions::default());
     let source = KafkaSource::json(&peer.kafka, &peer.input);
     let (points, _) = flow.source("points", source)?;

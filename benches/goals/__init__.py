@@ -1,0 +1,1 @@
+"""What the benches found against what is aimed at."""
