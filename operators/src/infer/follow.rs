@@ -30,7 +30,7 @@ impl Choice for Following {
 /// Opens the current version for the graph, once a process, and follows what is current.
 pub(super) fn open(
     flow: &Flow<'_>,
-    name: &str,
+    name: OperatorName,
     model: &ModelRef,
     options: InferOptions,
     features: &'static [&'static str],
@@ -38,14 +38,14 @@ pub(super) fn open(
     let accept =
         move |_: &VersionId, model: &dyn Model| model.signature().expect_features(features);
     let last = flow.resume().chosen();
-    let last = last.get(name).and_then(|value| value.parse().ok());
+    let last = last.get(name.as_str()).and_then(|value| value.parse().ok());
     let (shelf, first) = model.shelf(options.batch_rows, last.as_ref(), Arc::new(accept))?;
     // Whoever shares it takes the same.
     if let Some(Ok(Some(model))) = shelf.wanted().map(|id| shelf.need(&id)) {
         model.signature().expect_features(features)?;
     }
     if first {
-        let failures = flow.job().metrics.model_failures.with_label_values(&[name]);
+        let failures = flow.job().metrics.model_failures.with_label_values(&[name.as_str()]);
         shelf.follow(name, options.poll, move || failures.inc());
     }
     Ok(shelf)

@@ -152,7 +152,7 @@ impl<'s, D: Features + ExchangeData + Clone> Infer<'s, D> for Stream<'s, D> {
             Mode::Plan => None,
             Mode::Run => {
                 // A model that panics does so by its operator's name.
-                let open = || follow::open(&flow, name.as_str(), &model, options, D::NAMES);
+                let open = || follow::open(&flow, name, &model, options, D::NAMES);
                 Some(name.run(open).map_err(|e| failed(name.as_str(), e))?)
             }
         };
