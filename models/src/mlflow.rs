@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::Cache;
 use crate::http::{Http, HttpAccess};
-use crate::{Manifest, Model, ModelLoadError, ModelUri, Runtime, VersionId, Versions};
+use crate::{
+    Manifest, Model, ModelLoadError, ModelUri, Runtime, VersionId, Versions, WhichVersion,
+};
 
 /// The tag of a version that holds the digest of its files.
 const DIGEST: &str = "tideflow.digest";
@@ -113,16 +115,16 @@ impl Mlflow {
 
     /// The version that the reference points to now.
     fn ask(&self) -> Result<ModelVersion, ModelLoadError> {
-        let ModelUri { name, alias, version } = &self.uri;
-        match (alias, version) {
-            (Some(alias), _) => {
+        let ModelUri { name, which } = &self.uri;
+        match which {
+            WhichVersion::Alias(alias) => {
                 let doing = format!("asking for alias `{alias}` of model `{name}`");
                 let query = [("name", name.as_str()), ("alias", alias)];
                 let answer: Answer =
                     self.http.get(&doing, &api("registered-models/alias"), &query)?;
                 Ok(answer.model_version)
             }
-            (None, version) => self.ask_version(version.as_deref().unwrap_or_default()),
+            WhichVersion::Version(version) => self.ask_version(version),
         }
     }
 
@@ -172,7 +174,7 @@ impl Mlflow {
         let before = Notes::read(&self.notes);
         let mut notes = before.clone();
         notes.versions.insert(version.to_string(), note.clone());
-        if let Some(alias) = &self.uri.alias {
+        if let WhichVersion::Alias(alias) = &self.uri.which {
             notes.aliases.insert(alias.clone(), version.to_string());
         }
         *known = notes;
@@ -252,9 +254,9 @@ impl Versions for Mlflow {
 
     fn remembered(&self) -> Option<VersionId> {
         let known = self.known();
-        let version = match &self.uri.alias {
-            Some(alias) => known.aliases.get(alias)?,
-            None => self.uri.version.as_ref()?,
+        let version = match &self.uri.which {
+            WhichVersion::Alias(alias) => known.aliases.get(alias)?,
+            WhichVersion::Version(version) => version,
         };
         let note = known.versions.get(version)?;
         self.cache.find(&note.digest)?;
@@ -273,7 +275,7 @@ impl Versions for Mlflow {
     }
 
     fn may_change(&self) -> bool {
-        self.uri.alias.is_some()
+        matches!(self.uri.which, WhichVersion::Alias(_))
     }
 }
 
