@@ -3,6 +3,7 @@
 mod alarm;
 mod infer;
 mod key_by;
+mod last_rows;
 mod map;
 mod scan;
 mod view;
@@ -13,6 +14,7 @@ pub use infer::{
     Features, Infer, InferOptions, Inferred, MODEL_DEFAULTS, ModelConfig, Scored, Scorer,
 };
 pub use key_by::{KeyBy, Keyed};
+pub use last_rows::LastRows;
 pub use map::Map;
 pub use scan::Scan;
 pub use tideflow_core::Row;

@@ -2,6 +2,7 @@
 
 mod batches;
 mod config;
+mod features;
 mod follow;
 mod pool;
 mod run;
@@ -17,34 +18,10 @@ use tideflow_core::timely::dataflow::operators::generic::builder_rc::OperatorBui
 use tideflow_core::{BuildError, Check, CheckFailure, Flow, Mode, OperatorName, Rejected, Stream};
 use tideflow_models::{ModelLoadError, ModelRef, VersionId};
 
-use crate::Window;
 use run::Run;
 
 pub use config::{MODEL_DEFAULTS, ModelConfig};
-
-/// What a model can score: a row of numbers.
-///
-/// ```
-/// use tideflow_operators::Features;
-/// struct Room { celsius: f64, lux: f64 }
-/// impl Features for Room {
-///     const NAMES: &'static [&'static str] = &["celsius", "lux"];
-///     fn row(&self, row: &mut Vec<f64>) { row.extend([self.celsius, self.lux]); }
-/// }
-/// ```
-pub trait Features {
-    /// The names of the features, in order: those of the model's manifest.
-    const NAMES: &'static [&'static str];
-    /// Appends the features, in the order of the names: as many as there are names.
-    fn row(&self, row: &mut Vec<f64>);
-}
-
-impl<K, A: Features> Features for Window<K, A> {
-    const NAMES: &'static [&'static str] = A::NAMES;
-    fn row(&self, row: &mut Vec<f64>) {
-        self.value.row(row);
-    }
-}
+pub use features::Features;
 
 /// How a model is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +119,11 @@ pub trait Infer<'s, D: 'static> {
 impl<'s, D: Features + ExchangeData + Clone> Infer<'s, D> for Stream<'s, D> {
     fn infer(self, name: &str, model: &impl Scorer) -> Result<Inferred<'s, D>, BuildError> {
         let flow = self.flow();
+        if let Some(rows) =
+            flow.job().rows.clone().filter(|rows| rows.are_of(name, &features::names::<D>()))
+        {
+            return features::collect(self, name, rows);
+        }
         let (model, options) = model.scorer().map_err(|e| failed(name, e))?;
         check_options(name, options)?;
         let node =
@@ -152,7 +134,7 @@ impl<'s, D: Features + ExchangeData + Clone> Infer<'s, D> for Stream<'s, D> {
             Mode::Plan => None,
             Mode::Run => {
                 // A model that panics does so by its operator's name.
-                let open = || follow::open(&flow, name, &model, options, D::NAMES);
+                let open = || follow::open(&flow, name, &model, options, features::names::<D>());
                 Some(name.run(open).map_err(|e| failed(name.as_str(), e))?)
             }
         };
@@ -201,10 +183,12 @@ impl<'s, D: Features + ExchangeData + Clone> Infer<'s, D> for Stream<'s, D> {
 }
 
 fn check_options(name: &str, options: InferOptions) -> Result<(), BuildError> {
-    let InferOptions { batch_rows, threads, inflight_max, .. } = options;
-    if batch_rows == Some(0) || threads == 0 || inflight_max < threads {
+    let InferOptions { batch_rows, threads, inflight_max, timeout, poll, .. } = options;
+    let none = batch_rows == Some(0) || threads == 0 || timeout.is_zero() || poll.is_zero();
+    if none || inflight_max < threads {
         let what = format!(
-            "expected `batch_rows` and `threads` over 0, and `inflight_max` not below `threads`; found {options:?}"
+            "expected `batch_rows`, `threads`, `timeout` and `poll` over 0, and `inflight_max` not below \
+             `threads`; found {options:?}"
         );
         return Err(BuildError::invalid(name, what));
     }
@@ -220,7 +204,7 @@ fn add_check<D: Features>(flow: &Flow<'_>, name: &str, model: ModelRef) {
     let advisory = model.may_change();
     let look = move || {
         let (id, model) = model.current()?;
-        model.signature().expect_features(D::NAMES)?;
+        model.signature().expect_features(&features::names::<D>())?;
         Ok((id, model.signature().width()))
     };
     let run = move || {

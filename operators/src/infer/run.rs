@@ -380,9 +380,10 @@ fn add<D: Features>(
     let signature = batch.version.model.signature();
     assert_eq!(row.len(), signature.width(), "`NAMES` and `row` agree");
     if let Some(bad) = signature.misfit(row) {
+        let name = &signature.features[bad].name;
         let what = match signature.dtypes[bad] {
-            _ if !row[bad].is_finite() => format!("feature `{}` is {}", D::NAMES[bad], row[bad]),
-            dtype => format!("feature `{}` is {}, no {}", D::NAMES[bad], row[bad], dtype.as_str()),
+            _ if !row[bad].is_finite() => format!("feature `{name}` is {}", row[bad]),
+            dtype => format!("feature `{name}` is {}, no {}", row[bad], dtype.as_str()),
         };
         batch.rows.truncate(from);
         return Some(what);
