@@ -5,8 +5,6 @@
 mod killed;
 #[path = "../shared/memory.rs"]
 mod memory;
-#[path = "../shared/reading.rs"]
-mod reading;
 #[path = "../shared/shape.rs"]
 mod shape;
 
@@ -14,14 +12,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tideflow_core::{Binding, EpochSettings, Flow, Job, execute, timely};
+use serde::{Deserialize, Serialize};
+use tideflow_core::{Binding, EpochSettings, Event, EventTime, Flow, Job, execute, timely};
 use tideflow_operators::{Features, KeyBy, LastRows};
 use tideflow_sinks::VecSink;
 use tideflow_sources::VecSource;
 
 use killed::Killed;
 use memory::Memory;
-use reading::Reading;
 use shape::Shape;
 
 /// Rows of each.
@@ -29,6 +27,19 @@ const N: usize = 3;
 const FORGET_MS: i64 = 400;
 /// How far a reading may lie behind the latest: a key that goes on must not have been forgotten.
 const BACK_MS: i64 = 200;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Reading {
+    device: u64,
+    ts: i64,
+    value: f64,
+}
+
+impl Event for Reading {
+    fn event_time(&self) -> EventTime {
+        EventTime(self.ts)
+    }
+}
 
 impl Features for Reading {
     const NAMES: &'static [&'static str] = &["value", "ts"];
