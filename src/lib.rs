@@ -24,8 +24,8 @@ pub mod prelude {
     pub use tideflow_models::ModelRef;
     pub use tideflow_operators::{
         Aggregate, Alarm, AlarmState, Alarms, Candidate, Compared, Features, Hysteresis, Infer,
-        InferOptions, KeyBy, Late, Map, ModelConfig, Scan, Scored, Stats, Summary, Total, Tumbling,
-        Window,
+        InferOptions, KeyBy, LastRows, Late, Map, ModelConfig, Scan, Scored, Stats, Summary, Total,
+        Tumbling, Window,
     };
     pub use tideflow_sinks::VecSink;
     pub use tideflow_sinks::files::FileSink;

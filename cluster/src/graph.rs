@@ -10,10 +10,11 @@ use serde::de::DeserializeOwned;
 use tideflow_core::timely::{CommunicationConfig, Config, WorkerConfig};
 use tideflow_core::{
     BuildError, Check, CheckFailure, Durability, Ending, ErrorKind, Flow, Job, Metrics,
-    OptionProblem, Plan, RunError, Stop, execute, plan,
+    OptionProblem, Plan, Stop, execute, plan,
 };
 
 use crate::exit::Exit;
+use crate::features;
 use crate::http::Pages;
 use crate::settings::{Problem, Settings};
 use crate::thread_busy::BusyThreads;
@@ -40,7 +41,7 @@ pub struct Graph<C> {
     pub build: fn(&Flow<'_>, &C) -> Result<(), BuildError>,
 }
 
-/// The `main` of a graph's binary: `run`, `check`, `graph` and `config`, with help.
+/// The `main` of a graph's binary: `run`, `check`, `features` and the other commands, with help.
 pub fn main<C>(graph: Graph<C>) -> ExitCode
 where
     C: DeserializeOwned + Clone + Send + Sync + 'static,
@@ -130,19 +131,25 @@ impl<C: DeserializeOwned + Clone + Send + Sync + 'static> Runner for GraphRunner
         question: &Question,
         out: &mut dyn Write,
     ) -> Result<(), RunFailure> {
-        let plan = self.plan(&setup.config)?;
         match question {
             Question::State(request) => {
+                let plan = self.plan(&setup.config)?;
                 let durability = (self.durability)(&setup.config, self.name);
                 Ok(durability.answer(request, &plan.states, out)?)
             }
-            Question::Rejects(_) if plan.dead_letters.is_empty() => Err(RunFailure {
-                kind: ErrorKind::Invalid,
-                message: "the graph has no sink for dead letters".to_string(),
-            }),
             Question::Rejects(request) => {
-                let mut letters = plan.dead_letters.iter();
-                Ok(letters.try_for_each(|letters| letters.answer(request, out))?)
+                let letters = self.plan(&setup.config)?.dead_letters;
+                if letters.is_empty() {
+                    let message = "the graph has no sink for dead letters".to_string();
+                    return Err(RunFailure { kind: ErrorKind::Invalid, message });
+                }
+                Ok(letters.iter().try_for_each(|letters| letters.answer(request, out))?)
+            }
+            Question::Features { to, wanted } => {
+                let (build, config) = (self.build, setup.config.clone());
+                let graph = move |flow: &Flow<'_>| build(flow, &config);
+                let epochs = (&setup.framework.epochs).into();
+                features::write((timely_config(setup), epochs), graph, (to, wanted), out)
             }
         }
     }
@@ -164,15 +171,7 @@ impl<C: DeserializeOwned + Clone + Send + Sync + 'static> Runner for GraphRunner
         leave_when_asked_before_the_start(stop, started.clone());
         // Held while the graph runs: with it go connections that the checks have made.
         let plan = self.plan(&setup.config)?;
-        for (Check { what, advisory, .. }, outcome) in plan.findings() {
-            match outcome {
-                Ok(found) => tracing::info!("{what}: {found}"),
-                Err(failure) if *advisory => tracing::warn!("{what}: {}", failure.message),
-                Err(CheckFailure { kind, message }) => {
-                    return Err(RunFailure { kind, message: format!("{what}: {message}") });
-                }
-            }
-        }
+        expect_checked(&plan)?;
         let job = Job {
             metrics: self.metrics.clone(),
             stop: stop.clone(),
@@ -196,14 +195,22 @@ impl<C: DeserializeOwned + Clone + Send + Sync + 'static> Runner for GraphRunner
         let durability = (self.durability)(&setup.config, self.name);
         let outcome = execute(timely_config(setup), &job, durability, each_worker, graph);
         self.running.store(false, Ordering::Release);
-        outcome.map_err(|error| match error {
-            RunError::Failed(error) => error.into(),
-            RunError::Start(_) => {
-                RunFailure { kind: ErrorKind::Unavailable, message: error.to_string() }
-            }
-            other => RunFailure { kind: ErrorKind::Fatal, message: other.to_string() },
-        })
+        Ok(outcome?)
     }
+}
+
+/// That all holds which must hold before the graph starts.
+pub(crate) fn expect_checked(plan: &Plan) -> Result<(), RunFailure> {
+    for (Check { what, advisory, .. }, outcome) in plan.findings() {
+        match outcome {
+            Ok(found) => tracing::info!("{what}: {found}"),
+            Err(failure) if *advisory => tracing::warn!("{what}: {}", failure.message),
+            Err(CheckFailure { kind, message }) => {
+                return Err(RunFailure { kind, message: format!("{what}: {message}") });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A process that still waits for a broker or for other processes has nothing to close: a stop ends

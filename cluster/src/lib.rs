@@ -12,6 +12,8 @@
 
 mod cli;
 mod exit;
+mod feature_file;
+mod features;
 mod framework;
 mod graph;
 mod runner;
@@ -26,6 +28,7 @@ pub mod thread_busy;
 
 pub use cli::{main_from, main_with};
 pub use exit::Exit;
+pub use feature_file::{FeatureFileError, write_features};
 pub use framework::{
     EpochsConfig, FRAMEWORK_DEFAULTS, FrameworkConfig, HttpConfig, LogConfig, LogFormat, OnStop,
     RunConfig, WorkersConfig,

@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::io::Write;
+use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
-use tideflow_core::{BuildError, CheckFailure, ErrorKind, RejectsRequest, StateRequest, Stop};
+use tideflow_core::{
+    BuildError, CheckFailure, ErrorKind, RejectsRequest, RunError, StateRequest, Stop, WantedRows,
+};
 
 use crate::framework::FrameworkConfig;
 use crate::http::Pages;
@@ -64,13 +67,20 @@ pub struct RunFailure {
     pub message: String,
 }
 
-/// What can be asked of what a graph has kept.
+/// What can be asked of a graph beside its runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// Of its state.
     State(StateRequest),
     /// Of its dead letters.
     Rejects(RejectsRequest),
+    /// To write what its model would be given, out of what its sources hold, as a Parquet file.
+    Features {
+        /// The file.
+        to: PathBuf,
+        /// Which rows.
+        wanted: WantedRows,
+    },
 }
 
 /// What a graph does when its binary is called.
@@ -104,7 +114,7 @@ pub trait Runner: Send + Sync + 'static {
         format: GraphFormat,
     ) -> Result<String, RunFailure>;
 
-    /// Answers what is asked of what the graph has kept, as text.
+    /// Answers what is asked of the graph beside its runs, as text.
     ///
     /// # Errors
     /// When it cannot be done, or something must be mended.
@@ -136,6 +146,17 @@ impl std::error::Error for RunFailure {}
 impl From<BuildError> for RunFailure {
     fn from(error: BuildError) -> RunFailure {
         RunFailure { kind: error.kind, message: error.to_string() }
+    }
+}
+
+impl From<RunError> for RunFailure {
+    fn from(error: RunError) -> RunFailure {
+        let kind = match error {
+            RunError::Failed(error) => return error.into(),
+            RunError::Start(_) => ErrorKind::Unavailable,
+            _ => ErrorKind::Fatal,
+        };
+        RunFailure { kind, message: error.to_string() }
     }
 }
 

@@ -88,13 +88,33 @@ pub(crate) struct Ready {
     worker: usize,
 }
 
+/// Who is ready for what is wanted next.
+#[derive(Default)]
+struct Readiness {
+    workers: BTreeSet<usize>,
+    /// For how many epochs the others were waited for.
+    waited: u64,
+}
+
+impl Readiness {
+    /// Epochs after which it is said who is waited for: ten seconds of them, at the usual interval.
+    const LONG: u64 = 200;
+
+    /// One more epoch without all of so many workers: which are missing, once it has been long.
+    fn wait(&mut self, workers: usize) -> Option<Vec<usize>> {
+        self.waited += 1;
+        let missing = (0..workers).filter(|worker| !self.workers.contains(worker));
+        (self.waited == Self::LONG).then(|| missing.collect())
+    }
+}
+
 /// The choices of a graph, where worker 0 decides.
 #[derive(Default)]
 pub(crate) struct Choices {
     all: Vec<(String, Arc<dyn Choice>)>,
     chosen: Chosen,
     next: Chosen,
-    ready: BTreeMap<String, BTreeSet<usize>>,
+    ready: BTreeMap<String, Readiness>,
     workers: usize,
     /// What holds in the epochs that are open, oldest first.
     open: BTreeMap<Epoch, Chosen>,
@@ -117,7 +137,7 @@ impl Choices {
     /// A worker is ready.
     pub fn hear(&mut self, Ready { name, value, worker }: Ready) {
         if self.next.get(&name) == Some(value.as_str()) {
-            self.ready.entry(name).or_default().insert(worker);
+            self.ready.entry(name).or_default().workers.insert(worker);
         }
     }
 
@@ -128,9 +148,18 @@ impl Choices {
             let held = self.chosen.get(name);
             let wanted = choice.wanted().filter(|wanted| held != Some(wanted));
             let told = wanted.is_some() && wanted.as_deref() == self.next.get(name);
-            let all_ready = self.ready.get(name).is_some_and(|ready| ready.len() == self.workers);
+            let ready = self.ready.entry(name.clone()).or_default();
+            let all_ready = ready.workers.len() == self.workers;
             if !told || all_ready {
                 self.ready.remove(name);
+            } else if let Some(missing) = ready.wait(self.workers) {
+                let (value, workers) = (&wanted, missing);
+                tracing::warn!(
+                    choice = name,
+                    value,
+                    ?workers,
+                    "a change waits for workers that are not ready for it"
+                );
             }
             if told && all_ready {
                 tracing::info!(choice = name, epoch, value = wanted, "holds from this epoch on");
@@ -272,6 +301,13 @@ mod tests {
         assert_eq!(open(8, &[]), then("2", Some("3")));
         assert_eq!(open(9, &[ready(1, "3")]), then("2", Some("3")));
         assert_eq!(open(10, &[ready(0, "3")]), then("3", None));
+    }
+
+    #[test]
+    fn who_is_not_ready_for_long_is_told_once() {
+        let mut ready = Readiness { workers: BTreeSet::from([1]), waited: 0 };
+        let told: Vec<_> = (0..2 * Readiness::LONG).filter_map(|_| ready.wait(3)).collect();
+        assert_eq!(told, [vec![0, 2]]);
     }
 
     #[test]

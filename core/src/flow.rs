@@ -18,7 +18,8 @@ use crate::plan::{Check, Edge, Inputs, Node, Plan};
 use crate::ruling::SharedLog;
 use crate::snapshot::{SnapshotPart, Snapshots};
 use crate::{
-    BindingLog, Bound, BuildError, DeadLetters, Epoch, Failure, Metrics, Resume, StateForm, Stop,
+    BindingLog, Bound, BuildError, DeadLetters, Epoch, Failure, FeatureRows, Metrics, Resume,
+    StateForm, Stop,
 };
 
 /// How epochs are paced.
@@ -59,6 +60,9 @@ pub struct Job {
     pub epochs: EpochSettings,
     /// How long a process waits for the others of its job.
     pub join_timeout: Duration,
+    /// What takes rows in place of a model, in a run for nothing else: sources end where they end at the start, and
+    /// sinks publish nothing.
+    pub rows: Option<FeatureRows>,
 }
 
 impl Default for Job {
@@ -69,6 +73,7 @@ impl Default for Job {
             failure: Failure::default(),
             epochs: EpochSettings::default(),
             join_timeout: Duration::from_secs(60),
+            rows: None,
         }
     }
 }

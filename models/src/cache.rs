@@ -17,9 +17,24 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    /// That in this folder, which is made when something is put there.
+    /// That in this folder, which is made when something is put there. What killed processes have left half done
+    /// is removed.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Cache { folder: folder.into() }
+        let cache = Cache { folder: folder.into() };
+        cache.folders(true).filter(|path| !is_held(path)).for_each(|path| {
+            let _ = fs::remove_dir_all(path);
+        });
+        cache
+    }
+
+    /// Those of models; or those that are `partial`.
+    fn folders(&self, partial: bool) -> impl Iterator<Item = PathBuf> {
+        let is_partial = |path: &Path| {
+            path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(PARTIAL.as_bytes()))
+        };
+        let entries = fs::read_dir(&self.folder).into_iter().flatten();
+        let folders = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        folders.filter(move |path| path.is_dir() && is_partial(path) == partial)
     }
 
     /// The model of this digest, if it is here.
@@ -45,6 +60,7 @@ impl Cache {
         fs::create_dir_all(&self.folder).map_err(io)?;
         let partial =
             tempfile::Builder::new().prefix(PARTIAL).tempdir_in(&self.folder).map_err(io)?;
+        let _held = hold(partial.path()).map_err(io)?;
         fill(partial.path())?;
         let found = digest(partial.path())?;
         if let Some(expected) = expected.filter(|expected| *expected != found) {
@@ -62,14 +78,8 @@ impl Cache {
 
     /// Removes what is more than may be kept, but not what was just put here.
     fn evict(&self, but: &Path) {
-        let Ok(entries) = fs::read_dir(&self.folder) else { return };
         let used = |path: &Path| fs::metadata(path).and_then(|m| m.modified()).ok();
-        let models = entries.filter_map(|entry| Some(entry.ok()?.path()));
-        let models = models.filter(|path| path.is_dir() && path != but);
-        let is_partial = |path: &Path| {
-            path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(PARTIAL.as_bytes()))
-        };
-        let models = models.filter(|path| !is_partial(path));
+        let models = self.folders(false).filter(|path| path != but);
         let mut by_use: Vec<_> = models.map(|path| (used(&path), path)).collect();
         by_use.sort();
         for (_, path) in by_use.iter().rev().skip(KEPT_MAX - 1) {
@@ -96,6 +106,18 @@ fn touch(place: &Path) {
 }
 
 const PARTIAL: &str = "partial-";
+
+/// Shows other processes that somebody is at work in a folder, as long as the result lives, and the process.
+fn hold(folder: &Path) -> std::io::Result<fs::File> {
+    let held = fs::File::open(folder)?;
+    held.lock()?;
+    Ok(held)
+}
+
+/// Whether somebody is at work in a folder; also where that cannot be told.
+fn is_held(folder: &Path) -> bool {
+    fs::File::open(folder).map_or(true, |folder| folder.try_lock().is_err())
+}
 
 /// Removes a copy that is damaged.
 pub(crate) fn remove(place: &Path) {
@@ -158,6 +180,21 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         assert_eq!(cache.find("../.."), None);
         assert_eq!(cache.find(""), None);
+    }
+
+    #[test]
+    fn what_a_killed_process_has_left_half_done_goes_and_what_another_is_at_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path());
+        let left = folder.path().join("partial-left");
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join("a"), "half").unwrap();
+        let fill = |to: &Path| {
+            Cache::new(folder.path());
+            assert!(to.is_dir() && !left.exists());
+            Ok(())
+        };
+        cache.put(None, fill).unwrap();
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Asking servers that speak HTTP.
 
 use std::fs;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::blocking::{Client, RequestBuilder, Response};
 use reqwest::{Certificate, Method, StatusCode, Url};
@@ -11,7 +12,7 @@ use serde::de::DeserializeOwned;
 use tideflow_core::{ErrorKind, Secret};
 
 /// How a server is reached.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpAccess {
     /// Its address: `http://host:port`, with a path where it has one.
     pub url: String,
@@ -21,6 +22,13 @@ pub struct HttpAccess {
     pub ca_file: PathBuf,
     /// How long an answer may take, in milliseconds.
     pub timeout_ms: u64,
+}
+
+impl Default for HttpAccess {
+    fn default() -> Self {
+        let (url, token, ca_file) = Default::default();
+        HttpAccess { url, token, ca_file, timeout_ms: 30_000 }
+    }
 }
 
 /// What a server did not give.
@@ -35,6 +43,39 @@ pub struct HttpError {
     pub reason: String,
     /// What to do about it.
     pub kind: ErrorKind,
+}
+
+/// Bytes of an answer that is not a file, at most.
+const ANSWER_BYTES_MAX: u64 = 256 << 20;
+
+/// What a download may take.
+pub(crate) struct Budget {
+    since: Instant,
+    time: Duration,
+    bytes: u64,
+    spent: u64,
+}
+
+impl Budget {
+    /// So many bytes, and so much time from now on.
+    pub fn new(bytes: u64, time: Duration) -> Self {
+        Budget { since: Instant::now(), time, bytes, spent: 0 }
+    }
+
+    /// Takes so many bytes: or what is wrong, and what to do about it.
+    pub fn spend(&mut self, bytes: u64) -> Result<(), (String, ErrorKind)> {
+        self.spent += bytes;
+        if self.spent > self.bytes {
+            let most = self.bytes;
+            return Err((format!("expected at most {most} bytes, found more"), ErrorKind::Invalid));
+        }
+        if self.since.elapsed() > self.time {
+            let (spent, seconds) = (self.spent, self.time.as_secs_f64());
+            let reason = format!("only {spent} bytes within {seconds} s");
+            return Err((reason, ErrorKind::Unavailable));
+        }
+        Ok(())
+    }
 }
 
 /// A connection to one server.
@@ -68,6 +109,9 @@ impl Http {
                 kind: ErrorKind::Invalid,
             });
         }
+        if access.timeout_ms == 0 {
+            return Err(wrong("expected a timeout of 1 ms or more, found 0".to_string()));
+        }
         let timeout = Duration::from_millis(access.timeout_ms);
         let mut client = Client::builder().timeout(timeout).connect_timeout(timeout);
         if !access.ca_file.as_os_str().is_empty() {
@@ -97,17 +141,31 @@ impl Http {
         self.bytes(doing, request.header("content-type", "application/json").body(body))
     }
 
-    /// Writes an answer to a file as it comes.
-    pub fn download(&self, doing: &str, path: &str, to: &Path) -> Result<(), HttpError> {
+    /// Writes an answer to a file as it comes, within what is left of the budget.
+    pub fn download(
+        &self,
+        doing: &str,
+        path: &str,
+        to: &Path,
+        budget: &mut Budget,
+    ) -> Result<(), HttpError> {
         let request = self.request(doing, Method::GET, path, &[])?;
         let mut answer = self.send(doing, request)?;
-        let io = |error: std::io::Error| {
+        let io = |error: io::Error| {
             let reason = format!("writing `{}`: {error}", to.display());
             self.error(doing, reason, ErrorKind::Unavailable)
         };
         let mut file = fs::File::create(to).map_err(io)?;
-        answer.copy_to(&mut file).map_err(|error| self.unreachable(doing, &error))?;
-        Ok(())
+        let mut piece = vec![0; 1 << 16];
+        loop {
+            let read = answer.read(&mut piece).map_err(|error| self.broken_off(doing, &error))?;
+            if read == 0 {
+                return Ok(());
+            }
+            let spent = budget.spend(read as u64);
+            spent.map_err(|(reason, kind)| self.error(doing, reason, kind))?;
+            file.write_all(&piece[..read]).map_err(io)?;
+        }
     }
 
     fn request(
@@ -130,8 +188,15 @@ impl Http {
     }
 
     fn bytes(&self, doing: &str, request: RequestBuilder) -> Result<Vec<u8>, HttpError> {
-        let text = self.send(doing, request)?.bytes();
-        Ok(text.map_err(|error| self.unreachable(doing, &error))?.into())
+        let mut text = Vec::new();
+        let mut answer = self.send(doing, request)?.take(ANSWER_BYTES_MAX + 1);
+        answer.read_to_end(&mut text).map_err(|error| self.broken_off(doing, &error))?;
+        if text.len() as u64 > ANSWER_BYTES_MAX {
+            let reason =
+                format!("expected an answer of at most {ANSWER_BYTES_MAX} bytes, found more");
+            return Err(self.error(doing, reason, ErrorKind::Invalid));
+        }
+        Ok(text)
     }
 
     fn send(&self, doing: &str, request: RequestBuilder) -> Result<Response, HttpError> {
@@ -150,11 +215,25 @@ impl Http {
     }
 
     fn unreachable(&self, doing: &str, error: &reqwest::Error) -> HttpError {
-        let mut reason = chain(error);
+        let reason = chain(error);
         if error.is_timeout() {
-            reason = format!("no answer within {} ms", self.access.timeout_ms);
+            let reason = format!("no answer within {} ms", self.access.timeout_ms);
+            return self.error(doing, reason, ErrorKind::Unavailable);
         }
-        self.error(doing, reason, ErrorKind::Unavailable)
+        // So rustls begins what is wrong with a certificate: reqwest has no name for it.
+        let kind = match reason.contains("invalid peer certificate") {
+            true => ErrorKind::Invalid,
+            false => ErrorKind::Unavailable,
+        };
+        self.error(doing, reason, kind)
+    }
+
+    /// An answer that did not come to its end.
+    fn broken_off(&self, doing: &str, error: &io::Error) -> HttpError {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<reqwest::Error>()) {
+            Some(error) => self.unreachable(doing, error),
+            None => self.error(doing, chain(error), ErrorKind::Unavailable),
+        }
     }
 
     pub fn error(&self, doing: &str, reason: String, kind: ErrorKind) -> HttpError {

@@ -63,5 +63,5 @@ pub use saved_model::TensorFlowModel;
 #[cfg(feature = "http")]
 pub use serving::{ServingAccess, ServingModel};
 pub use shelf::{Accept, Shelf};
-pub use uri::{ModelUri, NoModelUri};
+pub use uri::{ModelUri, NoModelUri, WhichVersion};
 pub use version::{NoVersion, VersionId, Versions};

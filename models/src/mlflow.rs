@@ -4,19 +4,25 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::Cache;
-use crate::http::{Http, HttpAccess};
-use crate::{Manifest, Model, ModelLoadError, ModelUri, Runtime, VersionId, Versions};
+use crate::http::{Budget, Http, HttpAccess};
+use crate::{
+    Manifest, Model, ModelLoadError, ModelUri, Runtime, VersionId, Versions, WhichVersion,
+};
 
 /// The tag of a version that holds the digest of its files.
 const DIGEST: &str = "tideflow.digest";
 /// Files of a model at most, and folders within folders.
 const FILES_MAX: usize = 10_000;
 const DEPTH_MAX: usize = 16;
+/// Bytes of a model at most, and how long its download may take.
+const BYTES_MAX: u64 = 16 << 30;
+const DOWNLOAD_MAX: Duration = Duration::from_secs(3_600);
 
 /// A registered model, by an alias or a version.
 ///
@@ -29,6 +35,7 @@ pub struct Mlflow {
     runtime: Runtime,
     notes: PathBuf,
     known: Mutex<Notes>,
+    limits: (u64, Duration),
 }
 
 /// What is known of a registered model. In the cache it is `NAME.json`.
@@ -108,21 +115,29 @@ impl Mlflow {
         // Another registry has other models of the same names.
         let notes = cache.join(format!("{}@{}.json", encoded(&uri.name), encoded(&access.url)));
         let known = Mutex::new(Notes::read(&notes));
-        Ok(Mlflow { http, uri, cache: Cache::new(cache), runtime, notes, known })
+        let (cache, limits) = (Cache::new(cache), (BYTES_MAX, DOWNLOAD_MAX));
+        Ok(Mlflow { http, uri, cache, runtime, notes, known, limits })
+    }
+
+    /// Takes versions of at most so many bytes, which are downloaded in at most so much time: 16 GiB and an hour,
+    /// unless this is said.
+    #[must_use]
+    pub fn limits(self, bytes: u64, time: Duration) -> Self {
+        Mlflow { limits: (bytes, time), ..self }
     }
 
     /// The version that the reference points to now.
     fn ask(&self) -> Result<ModelVersion, ModelLoadError> {
-        let ModelUri { name, alias, version } = &self.uri;
-        match (alias, version) {
-            (Some(alias), _) => {
+        let ModelUri { name, which } = &self.uri;
+        match which {
+            WhichVersion::Alias(alias) => {
                 let doing = format!("asking for alias `{alias}` of model `{name}`");
                 let query = [("name", name.as_str()), ("alias", alias)];
                 let answer: Answer =
                     self.http.get(&doing, &api("registered-models/alias"), &query)?;
                 Ok(answer.model_version)
             }
-            (None, version) => self.ask_version(version.as_deref().unwrap_or_default()),
+            WhichVersion::Version(version) => self.ask_version(version),
         }
     }
 
@@ -172,7 +187,7 @@ impl Mlflow {
         let before = Notes::read(&self.notes);
         let mut notes = before.clone();
         notes.versions.insert(version.to_string(), note.clone());
-        if let Some(alias) = &self.uri.alias {
+        if let WhichVersion::Alias(alias) = &self.uri.which {
             notes.aliases.insert(alias.clone(), version.to_string());
         }
         *known = notes;
@@ -204,8 +219,8 @@ impl Mlflow {
         };
         tracing::info!(model = name, version, "downloading");
         self.cache.put(digest, |to| {
-            let mut files = 0;
-            self.download_folder(&doing, &path, to, DEPTH_MAX, &mut files)
+            let mut left = (FILES_MAX, Budget::new(self.limits.0, self.limits.1));
+            self.download_folder(&doing, &path, to, DEPTH_MAX, &mut left)
         })
     }
 
@@ -215,26 +230,29 @@ impl Mlflow {
         path: &str,
         to: &Path,
         depth: usize,
-        files: &mut usize,
+        left: &mut (usize, Budget),
     ) -> Result<(), ModelLoadError> {
+        let in_time = left.1.spend(0);
+        in_time.map_err(|(reason, kind)| self.http.error(doing, reason, kind))?;
         let listing: Listing = self.http.get(doing, ARTIFACTS, &[("path", path)])?;
         for Listed { path: name, is_dir } in listing.files {
-            *files += 1;
+            let (files, budget) = &mut *left;
             let mut parts = Path::new(&name).components();
             let plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
-            if !plain || *files > FILES_MAX || depth == 0 {
+            if !plain || *files == 0 || depth == 0 {
                 let uri = format!("{path}/{name}");
                 return Err(ModelLoadError::Artifacts { name: self.uri.name.clone(), uri });
             }
+            *files -= 1;
             let (inner, target) = (format!("{path}/{name}"), to.join(&name));
             if is_dir {
                 let io = |source| ModelLoadError::Io { path: target.clone(), source };
                 fs::create_dir(&target).map_err(io)?;
-                self.download_folder(doing, &inner, &target, depth - 1, files)?;
+                self.download_folder(doing, &inner, &target, depth - 1, left)?;
             } else {
                 let inner: Vec<_> = inner.split('/').map(encoded).collect();
                 let address = format!("{ARTIFACTS}/{}", inner.join("/"));
-                self.http.download(doing, &address, &target)?;
+                self.http.download(doing, &address, &target, budget)?;
             }
         }
         Ok(())
@@ -252,9 +270,9 @@ impl Versions for Mlflow {
 
     fn remembered(&self) -> Option<VersionId> {
         let known = self.known();
-        let version = match &self.uri.alias {
-            Some(alias) => known.aliases.get(alias)?,
-            None => self.uri.version.as_ref()?,
+        let version = match &self.uri.which {
+            WhichVersion::Alias(alias) => known.aliases.get(alias)?,
+            WhichVersion::Version(version) => version,
         };
         let note = known.versions.get(version)?;
         self.cache.find(&note.digest)?;
@@ -273,7 +291,7 @@ impl Versions for Mlflow {
     }
 
     fn may_change(&self) -> bool {
-        self.uri.alias.is_some()
+        matches!(self.uri.which, WhichVersion::Alias(_))
     }
 }
 

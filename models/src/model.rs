@@ -151,7 +151,8 @@ impl Signature {
     /// Checks that the features a graph computes are the model's, in the model's order.
     ///
     /// Fails with [`ModelLoadError::Features`], which gives both lists and the first difference.
-    pub fn expect_features(&self, names: &[&str]) -> Result<(), ModelLoadError> {
+    pub fn expect_features(&self, names: &[impl AsRef<str>]) -> Result<(), ModelLoadError> {
+        let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
         let expected: Vec<&str> = self.features.iter().map(|f| f.name.as_str()).collect();
         if expected == names {
             return Ok(());

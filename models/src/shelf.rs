@@ -1,8 +1,9 @@
 //! The versions of a model that a process has open, and the thread that opens them.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
-use std::thread;
 use std::time::{Duration, Instant};
+
+use tideflow_core::OperatorName;
 
 use crate::{ErrorKind, Model, ModelLoadError, VersionId, Versions};
 
@@ -33,11 +34,12 @@ struct Inner {
     /// The last one used last.
     open: Vec<(VersionId, Arc<dyn Model>)>,
     wanted: Option<VersionId>,
-    /// To be opened: one that is to follow, and one that epochs wait for.
+    /// To be opened: one that is to follow, and those that epochs wait for.
     prepare: Option<VersionId>,
-    needed: Option<(VersionId, Instant)>,
-    /// Epochs wait for this one in vain.
-    given_up: Option<(VersionId, Arc<ModelLoadError>)>,
+    /// In the order in which they were asked for, and since when: of the epochs in flight, so they are few.
+    needed: Vec<(VersionId, Instant)>,
+    /// Epochs wait for these in vain: the run ends.
+    given_up: Vec<(VersionId, Arc<ModelLoadError>)>,
     wakers: Vec<Box<dyn Fn() + Send>>,
 }
 
@@ -72,11 +74,11 @@ impl Shelf {
         Ok(shelf)
     }
 
-    /// Follows what is current, at this interval, and opens what is asked for, on a thread of its own, until
-    /// the shelf is gone.
+    /// Follows what is current, at this interval, and opens what is asked for, on a thread of the operator's own,
+    /// until the shelf is gone.
     pub fn follow(
         self: &Arc<Self>,
-        name: &str,
+        name: OperatorName,
         every: Duration,
         failed: impl Fn() + Send + 'static,
     ) {
@@ -85,12 +87,8 @@ impl Shelf {
         let every = if may_change { every } else { never };
         let ask_at = Instant::now() + every;
         let failed = Box::new(failed);
-        let mut opener = Opener { every, failed, ask_at, again: None, told: String::new() };
-        let run = move || while opener.turn(&shelf) {};
-        thread::Builder::new()
-            .name(name.to_string())
-            .spawn(run)
-            .expect("the operating system refused a thread");
+        let mut opener = Opener { every, failed, ask_at, again: Vec::new(), told: String::new() };
+        name.spawn(move || while opener.turn(&shelf) {});
     }
 
     /// What is to score, as far as is known.
@@ -117,13 +115,11 @@ impl Shelf {
         if let Some(model) = inner.find(id) {
             return Ok(Some(model));
         }
-        if let Some((gone, error)) = &inner.given_up
-            && gone == id
-        {
+        if let Some((_, error)) = inner.given_up.iter().find(|(gone, _)| gone == id) {
             return Err(error.clone());
         }
-        if inner.needed.as_ref().is_none_or(|(needed, _)| needed != id) {
-            inner.needed = Some((id.clone(), Instant::now()));
+        if inner.needed.iter().all(|(needed, _)| needed != id) {
+            inner.needed.push((id.clone(), Instant::now()));
             self.asked.notify_all();
         }
         Ok(None)
@@ -139,9 +135,9 @@ impl Shelf {
         self.inner().wakers.push(Box::new(wake));
     }
 
-    /// Waits until something else than this is to be opened, at most so long.
-    fn wait(&self, at_most: Duration, but: Option<&VersionId>) {
-        let idle = |inner: &mut Inner| inner.next().as_ref().is_none_or(|id| Some(id) == but);
+    /// Waits until something else than these is to be opened, at most so long.
+    fn wait(&self, at_most: Duration, but: &[(VersionId, Instant)]) {
+        let idle = |inner: &mut Inner| inner.next(but).is_none();
         let waited = self.asked.wait_timeout_while(self.inner(), at_most, idle);
         drop(waited.expect("no holder of this lock panics"));
     }
@@ -163,7 +159,7 @@ impl Shelf {
             source: Box::new(error),
         })?;
         let mut inner = self.inner();
-        inner.needed.take_if(|(needed, _)| needed == id);
+        inner.needed.retain(|(needed, _)| needed != id);
         inner.open.push((id.clone(), model));
         let closed = (inner.open.len() > OPEN_MAX).then(|| inner.open.remove(0));
         drop(inner);
@@ -188,19 +184,17 @@ impl Inner {
 
     /// Epochs that wait for this version in vain must not do so for ever.
     fn give_up(&mut self, id: &VersionId, error: ModelLoadError) {
-        let waited = self.needed.as_ref().filter(|(needed, _)| needed == id);
-        let Some((_, since)) = waited else { return };
-        if error.kind() != ErrorKind::Unavailable || since.elapsed() > WAIT_MAX {
-            self.given_up = Some((id.clone(), Arc::new(error)));
-            self.needed = None;
+        let Some(at) = self.needed.iter().position(|(needed, _)| needed == id) else { return };
+        if error.kind() != ErrorKind::Unavailable || self.needed[at].1.elapsed() > WAIT_MAX {
+            self.given_up.push((self.needed.remove(at).0, Arc::new(error)));
         }
     }
 
-    /// What is to be opened now: what epochs wait for first.
-    fn next(&self) -> Option<VersionId> {
-        let is_open = |id: &VersionId| self.open.iter().any(|(open, _)| open == id);
-        let needed = self.needed.as_ref().map(|(id, _)| id);
-        needed.into_iter().chain(&self.prepare).find(|id| !is_open(id)).cloned()
+    /// What is to be opened now, but for these: what epochs wait for first.
+    fn next(&self, but: &[(VersionId, Instant)]) -> Option<VersionId> {
+        let asked = self.needed.iter().map(|(id, _)| id).chain(&self.prepare);
+        let beside = |id: &&VersionId| self.open.iter().all(|(open, _)| open != *id);
+        asked.filter(beside).find(|id| but.iter().all(|(not, _)| not != *id)).cloned()
     }
 }
 
@@ -212,7 +206,7 @@ struct Opener {
     /// When it is asked again which version is current.
     ask_at: Instant,
     /// What could not be opened, and when it is tried again.
-    again: Option<(VersionId, Instant)>,
+    again: Vec<(VersionId, Instant)>,
     told: String,
 }
 
@@ -227,36 +221,30 @@ impl Opener {
                 Err(error) => self.fail(None, &error),
             }
         }
-        match self.next(&shelf) {
+        let now = Instant::now();
+        self.again.retain(|(_, at)| now < *at);
+        let next = shelf.inner().next(&self.again);
+        match next {
             Some(id) => self.open(&shelf, &id),
-            None => shelf.wait(self.pause(), self.again.as_ref().map(|(id, _)| id)),
+            None => shelf.wait(self.pause(), &self.again),
         }
         true
     }
 
-    fn next(&self, shelf: &Shelf) -> Option<VersionId> {
-        let id = shelf.inner().next()?;
-        let wait = self.again.as_ref().is_some_and(|(a, at)| *a == id && Instant::now() < *at);
-        (!wait).then_some(id)
-    }
-
     /// Until there may be something to do that nobody asks for; and the shelf may be gone.
     fn pause(&self) -> Duration {
-        let again = self.again.as_ref().map_or(self.ask_at, |(_, at)| self.ask_at.min(*at));
+        let again = self.again.iter().map(|(_, at)| *at).fold(self.ask_at, Instant::min);
         let until = again.saturating_duration_since(Instant::now());
         until.clamp(Duration::from_millis(1), AGAIN)
     }
 
     fn open(&mut self, shelf: &Shelf, id: &VersionId) {
         match shelf.put(id) {
-            Ok(()) => {
-                self.told.clear();
-                self.again = None;
-            }
+            Ok(()) => self.told.clear(),
             Err(error) => {
                 self.fail(Some(id), &error);
                 let pause = if error.kind() == ErrorKind::Unavailable { AGAIN } else { LATER };
-                self.again = Some((id.clone(), Instant::now() + pause));
+                self.again.push((id.clone(), Instant::now() + pause));
                 shelf.inner().give_up(id, error);
             }
         }
@@ -277,6 +265,8 @@ impl Opener {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
     use crate::LinearModel;
 
@@ -286,6 +276,12 @@ mod tests {
         current: Option<&'static str>,
         remembered: Option<&'static str>,
         broken: Option<&'static str>,
+        away: Option<&'static str>,
+    }
+
+    fn away() -> ModelLoadError {
+        let source = std::io::Error::other("away");
+        ModelLoadError::Io { path: "registry".into(), source }
     }
 
     fn linear(version: &str) -> LinearModel {
@@ -298,16 +294,15 @@ mod tests {
 
     impl Versions for Few {
         fn current(&self) -> Result<VersionId, ModelLoadError> {
-            let away = || ModelLoadError::Io {
-                path: "registry".into(),
-                source: std::io::Error::other("away"),
-            };
             self.current.map(id).ok_or_else(away)
         }
 
         fn open(&self, id: &VersionId) -> Result<Arc<dyn Model>, ModelLoadError> {
             if self.broken == Some(id.version.as_str()) {
                 return Err(ModelLoadError::NotAFolder { path: id.version.clone().into() });
+            }
+            if self.away == Some(id.version.as_str()) {
+                return Err(away());
             }
             Ok(Arc::new(linear(&id.version)))
         }
@@ -330,7 +325,7 @@ mod tests {
         let wanted = |few: Few, last: Option<&str>| {
             open(few, last).map(|shelf| shelf.wanted().expect("one").version).ok()
         };
-        let few = |current, remembered, broken| Few { current, remembered, broken };
+        let few = |current, remembered, broken| Few { current, remembered, broken, away: None };
         let is = |version: &str| Some(version.to_string());
         assert_eq!(wanted(few(Some("2"), None, None), Some("1")), is("2"));
         assert_eq!(wanted(few(Some("2"), None, Some("2")), Some("1")), is("1"));
@@ -345,7 +340,7 @@ mod tests {
     fn versions_are_opened_as_they_are_needed_and_the_oldest_goes() {
         let shelf =
             Arc::new(open(Few { current: Some("1"), ..Few::default() }, None).expect("one"));
-        shelf.follow("few", Duration::from_secs(60), || ());
+        shelf.follow(OperatorName::new("few"), Duration::from_secs(60), || ());
         for version in ["2", "3", "4"] {
             let since = Instant::now();
             while shelf.need(&id(version)).expect("it can be opened").is_none() {
@@ -358,10 +353,27 @@ mod tests {
     }
 
     #[test]
+    fn fault_a_version_that_is_away_holds_up_no_other_that_epochs_need() {
+        let few = Few { current: Some("1"), away: Some("3"), ..Few::default() };
+        let shelf = Arc::new(open(few, None).expect("one"));
+        // Each is asked for once: whoever waits is woken when it is there.
+        for version in ["3", "2", "3", "4"] {
+            assert!(shelf.need(&id(version)).expect("nothing is given up").is_none());
+        }
+        shelf.follow(OperatorName::new("few"), Duration::from_secs(60), || ());
+        let since = Instant::now();
+        while !["2", "4"].iter().all(|version| shelf.is_open(&id(version))) {
+            assert!(since.elapsed() < Duration::from_secs(10), "they are not opened");
+            thread::park_timeout(Duration::from_millis(1));
+        }
+        assert!(shelf.need(&id("3")).expect("it is waited for").is_none());
+    }
+
+    #[test]
     fn fault_what_epochs_need_and_nobody_has_is_given_up() {
         let few = Few { current: Some("1"), broken: Some("2"), ..Few::default() };
         let shelf = Arc::new(open(few, None).expect("one"));
-        shelf.follow("few", Duration::from_secs(60), || ());
+        shelf.follow(OperatorName::new("few"), Duration::from_secs(60), || ());
         let since = Instant::now();
         let error = loop {
             match shelf.need(&id("2")) {

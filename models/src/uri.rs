@@ -6,19 +6,26 @@ use std::str::FromStr;
 /// A model in a registry: `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
 ///
 /// ```
-/// use tideflow_models::ModelUri;
+/// use tideflow_models::{ModelUri, WhichVersion};
 /// let uri: ModelUri = "models:/health@champion".parse().unwrap();
-/// assert_eq!((uri.name.as_str(), uri.alias.as_deref()), ("health", Some("champion")));
+/// assert_eq!((uri.name.as_str(), uri.which), ("health", WhichVersion::Alias("champion".to_string())));
 /// assert!("models:/health".parse::<ModelUri>().is_err());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelUri {
     /// The registered model.
     pub name: String,
-    /// An alias, which may move.
-    pub alias: Option<String>,
-    /// Or a version.
-    pub version: Option<String>,
+    /// Which of its versions.
+    pub which: WhichVersion,
+}
+
+/// A version of a registered model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WhichVersion {
+    /// That which this alias names: it may move.
+    Alias(String),
+    /// This one.
+    Version(String),
 }
 
 /// A text that names no model in a registry.
@@ -41,19 +48,16 @@ impl FromStr for ModelUri {
     fn from_str(text: &str) -> Result<Self, NoModelUri> {
         let parse = || {
             let rest = text.strip_prefix(SCHEME)?.strip_prefix('/')?;
-            let (name, alias, version) = match (rest.split_once('@'), rest.split_once('/')) {
-                (Some((name, alias)), None) => (name, Some(alias), None),
-                (None, Some((name, version))) => (name, None, Some(version)),
-                _ => return None,
-            };
             let plain = |part: &str| !part.is_empty() && !part.contains(['/', '@', ':']);
-            let owned = |part: Option<&str>| part.map(ToString::to_string);
-            let well = plain(name) && alias.or(version).is_some_and(plain);
-            well.then(|| ModelUri {
-                name: name.to_string(),
-                alias: owned(alias),
-                version: owned(version),
-            })
+            let uri = |(name, which): (&str, &str), of: fn(String) -> WhichVersion| {
+                let well = plain(name) && plain(which);
+                well.then(|| ModelUri { name: name.to_string(), which: of(which.to_string()) })
+            };
+            match (rest.split_once('@'), rest.split_once('/')) {
+                (Some(parts), None) => uri(parts, WhichVersion::Alias),
+                (None, Some(parts)) => uri(parts, WhichVersion::Version),
+                _ => None,
+            }
         };
         parse().ok_or_else(|| NoModelUri(text.to_string()))
     }
@@ -61,11 +65,9 @@ impl FromStr for ModelUri {
 
 impl fmt::Display for ModelUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.alias, &self.version) {
-            (Some(alias), _) => write!(f, "models:/{}@{alias}", self.name),
-            (None, version) => {
-                write!(f, "models:/{}/{}", self.name, version.as_deref().unwrap_or_default())
-            }
+        match &self.which {
+            WhichVersion::Alias(alias) => write!(f, "models:/{}@{alias}", self.name),
+            WhichVersion::Version(version) => write!(f, "models:/{}/{version}", self.name),
         }
     }
 }

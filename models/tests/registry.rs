@@ -6,10 +6,13 @@ mod models;
 mod server;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::LazyLock;
+use std::time::Duration;
 
-use models::MODELS;
+use models::{MODELS, python};
 use serde_json::json;
 use server::{Answer, Asked, Server};
 use tideflow_core::Secret;
@@ -230,6 +233,41 @@ fn fault_files_that_are_cut_short_changed_or_elsewhere_are_not_kept() {
         "{told}"
     );
     assert_eq!(kept, 0);
+}
+
+#[test]
+fn fault_a_model_that_is_too_large_or_takes_too_long_is_not_kept() {
+    let (server, cache) = (Server::start(registry("1")), tempfile::tempdir().unwrap());
+    let told = |bytes, time, kind| {
+        let model = open(&server, CHAMPION, cache.path()).limits(bytes, time);
+        let told = refused(model.current(), kind);
+        assert!(
+            told.starts_with("downloading version `1` of model `pump anomalies` at "),
+            "{told}"
+        );
+        assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0);
+        told
+    };
+    let hour = Duration::from_secs(3_600);
+    let large = told(1_000, hour, ErrorKind::Invalid);
+    assert!(large.ends_with(": expected at most 1000 bytes, found more"), "{large}");
+    let slow = told(1 << 30, Duration::ZERO, ErrorKind::Unavailable);
+    assert!(slow.contains(": only ") && slow.ends_with(" bytes within 0 s"), "{slow}");
+    open(&server, CHAMPION, cache.path()).limits(1 << 30, hour).current().unwrap();
+}
+
+#[test]
+fn fault_a_certificate_that_nobody_trusts_is_for_a_person_to_mend() {
+    let mut server = python("untrusted.py").stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut port = String::new();
+    BufReader::new(server.stdout.take().expect("piped")).read_line(&mut port).unwrap();
+    let access =
+        HttpAccess { url: format!("https://127.0.0.1:{}", port.trim()), ..HttpAccess::default() };
+    let cache = tempfile::tempdir().unwrap();
+    let model = Mlflow::new(&access, CHAMPION.parse().unwrap(), cache.path(), Runtime::InProcess);
+    let told = refused(model.unwrap().current(), ErrorKind::Invalid);
+    server.kill().and_then(|()| server.wait()).expect("it was running");
+    assert!(told.contains("invalid peer certificate: "), "{told}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod alarm;
 mod infer;
 mod key_by;
+mod last_rows;
 mod map;
 mod scan;
 mod view;
@@ -14,6 +15,7 @@ pub use infer::{
     Inferred, MODEL_DEFAULTS, ModelConfig, OnFailure, Policy, Scored, Scorer, Slice,
 };
 pub use key_by::{KeyBy, Keyed};
+pub use last_rows::LastRows;
 pub use map::Map;
 pub use scan::Scan;
 pub use tideflow_core::Row;

@@ -242,10 +242,14 @@ fn fault_a_model_that_breaks_its_promises_ends_the_run_and_is_named() {
 
 #[test]
 fn fault_options_of_zero_are_refused() {
-    for (batch_rows, threads, inflight_max) in [(0, 1, 2), (4, 1, 0), (4, 0, 2), (4, 3, 2)] {
-        let batch_rows = Some(batch_rows);
-        let options = InferOptions { batch_rows, threads, inflight_max, ..calls() };
+    let refused = |options| {
         let error = try_run(&[1.0], double(), options).expect_err("it would wait for ever");
         assert!(error.to_string().contains("found InferOptions"), "{error}");
+    };
+    for (batch_rows, threads, inflight_max) in [(0, 1, 2), (4, 1, 0), (4, 0, 2), (4, 3, 2)] {
+        let batch_rows = Some(batch_rows);
+        refused(InferOptions { batch_rows, threads, inflight_max, ..calls() });
     }
+    refused(InferOptions { timeout: Duration::ZERO, ..calls() });
+    refused(InferOptions { poll: Duration::ZERO, ..calls() });
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::questions::Questions;
-use super::{help, rejects, state};
+use super::{features, help, rejects, state};
 use crate::runner::{GraphFormat, GraphSpec, Question};
 use crate::settings::Schema;
 
@@ -40,6 +40,7 @@ pub(crate) fn parse(
             let (name, of) = of.subcommand().expect("clap requires a subcommand");
             return Ok((Action::Ask(Question::State(state::request(name, of))), file_of(of)));
         }
+        "features" => Action::Ask(features::question(of)),
         "rejects" => {
             let (name, of) = of.subcommand().expect("clap requires a subcommand");
             return Ok((Action::Ask(Question::Rejects(rejects::request(name, of))), file_of(of)));
@@ -97,6 +98,12 @@ pub(crate) fn command(graph: &GraphSpec, schema: &Schema) -> Command {
                 .args([file(), defaults()])
                 .after_help(settings)
                 .override_usage(usage("config", " [--defaults]")),
+        )
+        .subcommand(
+            features::command()
+                .arg(file())
+                .after_help(settings)
+                .override_usage(usage("features", features::USAGE)),
         )
         .subcommand(state::command(&asked("state")))
         .subcommand(rejects::command(&asked("rejects")))

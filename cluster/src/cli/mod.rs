@@ -1,6 +1,7 @@
 //! The command line that every graph binary has.
 
 mod command;
+mod features;
 mod flags;
 mod help;
 mod questions;

@@ -175,6 +175,12 @@ fn check<R: Runner>(runner: &R, setup: &Setup<R::Config>) -> Exit {
 }
 
 fn answer<R: Runner>(question: &Question, runner: &R, setup: &Setup<R::Config>) -> Exit {
+    // What takes a while says how it goes.
+    if matches!(question, Question::Features { .. })
+        && let Err(error) = logs::install(&setup.framework.log)
+    {
+        return fail(error.kind().into(), error);
+    }
     let mut out = Watched { out: BufWriter::new(io::stdout().lock()), left: false };
     let answered = runner.answer(setup, question, &mut out);
     let flushed = out.flush();

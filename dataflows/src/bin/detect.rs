@@ -101,7 +101,7 @@ fn write_features(Write { input, to }: &Write) -> anyhow::Result<()> {
 fn features_of<M: Method>(input: &Input, format: Format, to: &Path) -> anyhow::Result<usize> {
     let recordings = read(format, &input.input, LIVES)?;
     let whole_lives = format == Format::Cmapss;
-    features::<M>(&recordings, whole_lives, to, usize::from(input.workers))
+    Ok(features::<M>(&recordings, whole_lives, to, usize::from(input.workers))?)
 }
 
 fn judge_all(judge: &Judge) -> anyhow::Result<()> {

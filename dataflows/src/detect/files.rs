@@ -3,8 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
-
+use super::error::DetectError;
 use super::graph::Reading;
 
 /// What recordings look like.
@@ -59,20 +58,21 @@ impl Recording {
 ///
 /// # Errors
 /// Names the file and the line at fault, or says that there is nothing.
-pub fn read(format: Format, folder: &Path, name: &str) -> anyhow::Result<Vec<Recording>> {
+pub fn read(format: Format, folder: &Path, name: &str) -> Result<Vec<Recording>, DetectError> {
     if format == Format::Cmapss {
         return engines(&folder.join(name));
     }
     let mut files = Vec::new();
-    collect(folder, &mut files).with_context(|| format!("reading `{}`", folder.display()))?;
+    collect(folder, &mut files).map_err(DetectError::io("reading", folder))?;
     files.sort();
-    ensure!(!files.is_empty(), "no `*.csv` below `{}`", folder.display());
+    if files.is_empty() {
+        return Err(DetectError::Nothing { what: "`*.csv` below", place: folder.to_path_buf() });
+    }
     let one = |file: &PathBuf| {
         let (times, rows) = match format {
             Format::Skab => table(file, b';', &["datetime"], &PUMP),
             _ => table(file, b',', &["timestamp"], &["value"]),
-        }
-        .with_context(|| format!("reading `{}`", file.display()))?;
+        }?;
         let name = file.strip_prefix(folder).unwrap_or(file).to_path_buf();
         Ok(Recording { name, times, rows })
     };
@@ -97,37 +97,41 @@ fn table(
     separator: u8,
     text: &[&str; 1],
     numbers: &[&str],
-) -> anyhow::Result<(Vec<String>, Vec<Vec<f64>>)> {
-    let mut reader = csv::ReaderBuilder::new().delimiter(separator).from_path(file)?;
-    let header = reader.headers()?.clone();
+) -> Result<(Vec<String>, Vec<Vec<f64>>), DetectError> {
+    let no_table = |source| DetectError::Table { file: file.to_path_buf(), source };
+    let wrong = |wrong: String| DetectError::Recording { file: file.to_path_buf(), wrong };
+    let reader = csv::ReaderBuilder::new().delimiter(separator).from_path(file);
+    let mut reader = reader.map_err(no_table)?;
+    let header = reader.headers().map_err(no_table)?.clone();
     let place = |name: &&str| {
         let found = header.iter().position(|column| column.trim() == *name);
-        found.with_context(|| format!("no column `{name}`, only {header:?}"))
+        found.ok_or_else(|| wrong(format!("no column `{name}`, only {header:?}")))
     };
     let time = place(&text[0])?;
     let places: Vec<usize> = numbers.iter().map(place).collect::<Result<_, _>>()?;
     let (mut times, mut rows) = (Vec::new(), Vec::new());
     for record in reader.records() {
-        let record = record?;
+        let record = record.map_err(no_table)?;
         let line = record.position().map_or(0, csv::Position::line);
         let number = |place: &usize| number(record.get(*place).unwrap_or_default(), line);
-        rows.push(places.iter().map(number).collect::<Result<_, _>>()?);
+        rows.push(places.iter().map(number).collect::<Result<_, _>>().map_err(wrong)?);
         times.push(record.get(time).unwrap_or_default().to_string());
     }
     Ok((times, rows))
 }
 
-fn number(text: &str, line: u64) -> anyhow::Result<f64> {
+/// A finite number, or what is wrong.
+fn number(text: &str, line: u64) -> Result<f64, String> {
     let number: Option<f64> = text.trim().parse().ok();
     number
         .filter(|number| number.is_finite())
-        .with_context(|| format!("line {line}: expected a number, found `{text}`"))
+        .ok_or_else(|| format!("line {line}: expected a number, found `{text}`"))
 }
 
 /// Engines, each a recording, in the order of the file.
-fn engines(file: &Path) -> anyhow::Result<Vec<Recording>> {
-    let doing = || format!("reading `{}`", file.display());
-    let text = fs::read_to_string(file).with_context(doing)?;
+fn engines(file: &Path) -> Result<Vec<Recording>, DetectError> {
+    let wrong = |wrong: String| DetectError::Recording { file: file.to_path_buf(), wrong };
+    let text = fs::read_to_string(file).map_err(DetectError::io("reading", file))?;
     let mut recordings: Vec<Recording> = Vec::new();
     for (line, row) in (1..).zip(text.lines()) {
         let values: Vec<&str> = row.split_whitespace().collect();
@@ -136,25 +140,29 @@ fn engines(file: &Path) -> anyhow::Result<Vec<Recording>> {
         }
         if values.len() != ENGINE_COLUMNS {
             let found = values.len();
-            bail!("{}: line {line}: expected {ENGINE_COLUMNS} columns, found {found}", doing());
+            return Err(wrong(format!(
+                "line {line}: expected {ENGINE_COLUMNS} columns, found {found}"
+            )));
         }
         let (keys, values) = values.split_at(ENGINE_KEYS);
         let values = values.iter().map(|text| number(text, line)).collect::<Result<_, _>>();
-        let values: Vec<f64> = values.with_context(doing)?;
+        let values: Vec<f64> = values.map_err(wrong)?;
         let name = PathBuf::from(keys[0]);
         if recordings.last().is_none_or(|last| last.name != name) {
-            ensure!(
-                recordings.iter().all(|r| r.name != name),
-                "{}: line {line}: unit {} again, expected the rows of each together",
-                doing(),
-                keys[0]
-            );
+            if recordings.iter().any(|r| r.name == name) {
+                let unit = keys[0];
+                return Err(wrong(format!(
+                    "line {line}: unit {unit} again, expected the rows of each together"
+                )));
+            }
             recordings.push(Recording { name, times: Vec::new(), rows: Vec::new() });
         }
         let last = recordings.last_mut().expect("just made");
         last.times.push(keys[1].to_string());
         last.rows.push(values);
     }
-    ensure!(!recordings.is_empty(), "no rows in `{}`", file.display());
+    if recordings.is_empty() {
+        return Err(DetectError::Nothing { what: "rows in", place: file.to_path_buf() });
+    }
     Ok(recordings)
 }

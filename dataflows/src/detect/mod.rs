@@ -3,9 +3,9 @@
 //! Three formats, each a [`Method`]: features of a row and those before it, a model, and what is made of its
 //! outputs. The features are written for training by the same operator that computes them here.
 
+mod error;
 mod files;
 mod graph;
-mod parquet;
 mod pump;
 mod results;
 mod run;
@@ -13,6 +13,7 @@ mod series;
 mod training;
 mod turbofan;
 
+pub use error::DetectError;
 pub use files::{Format, Recording, read};
 pub use graph::{Item, Method, Outcome, Reading};
 pub use pump::Pump;

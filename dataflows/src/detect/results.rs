@@ -3,8 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::Context;
-
+use super::error::DetectError;
 use super::files::{Format, Recording};
 use super::graph::Outcome;
 
@@ -12,13 +11,13 @@ use super::graph::Outcome;
 ///
 /// # Errors
 /// When they do.
-pub fn expect_apart(folder: &Path, input: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("making `{}`", folder.display()))?;
-    let real =
-        |path: &Path| path.canonicalize().with_context(|| format!("reading `{}`", path.display()));
-    let inside = real(folder)?.starts_with(real(input)?);
-    anyhow::ensure!(!inside, "results in `{}` would lie among the recordings", folder.display());
-    Ok(())
+pub fn expect_apart(folder: &Path, input: &Path) -> Result<(), DetectError> {
+    fs::create_dir_all(folder).map_err(DetectError::io("making", folder))?;
+    let real = |path: &Path| path.canonicalize().map_err(DetectError::io("reading", path));
+    match real(folder)?.starts_with(real(input)?) {
+        true => Err(DetectError::Among { folder: folder.to_path_buf() }),
+        false => Ok(()),
+    }
 }
 
 /// Writes the outcomes of each recording, a line for each of its rows, under its own path below `folder`; of
@@ -31,7 +30,7 @@ pub fn write(
     folder: &Path,
     recordings: &[Recording],
     outcomes: &[Outcome],
-) -> anyhow::Result<()> {
+) -> Result<(), DetectError> {
     let mut tables: Vec<Vec<(f64, bool)>> =
         recordings.iter().map(|recording| vec![(0.0, false); recording.rows.len()]).collect();
     for Outcome { part, row, score, alarm } in outcomes {
@@ -42,7 +41,7 @@ pub fn write(
         let parent = file.parent().unwrap_or(folder);
         fs::create_dir_all(parent)
             .and_then(|()| fs::write(&file, text))
-            .with_context(|| format!("writing `{}`", file.display()))
+            .map_err(DetectError::io("writing", &file))
     };
     if format == Format::Cmapss {
         let line = |(recording, table): (&Recording, &Vec<(f64, bool)>)| {

@@ -3,16 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::ensure;
+use tideflow::cluster::write_features;
 use tideflow::core::timely;
-use tideflow::core::{Emit, Flow, Job, LogOnly, RecentBindings, execute};
+use tideflow::core::{Emit, FeatureRow, Flow, Job, LogOnly, RecentBindings, execute};
 use tideflow::models::{Model, VersionId};
 use tideflow::operators::Scorer;
 use tideflow::prelude::*;
 
+use super::error::DetectError;
 use super::files::Recording;
 use super::graph::{Item, Method, Outcome, Outputs, Reading, judge, trace};
-use super::parquet::{self, Table};
 
 /// Bindings that are kept to look at.
 const BINDINGS: usize = 16;
@@ -35,7 +35,7 @@ fn source(recordings: &[Recording]) -> VecSource<Reading> {
 fn run(
     workers: usize,
     build: impl Fn(&Flow<'_>) -> Result<(), BuildError> + Send + Sync + 'static,
-) -> anyhow::Result<()> {
+) -> Result<(), DetectError> {
     let job = Job::default();
     let durability = LogOnly::new(RecentBindings::new(BINDINGS));
     Ok(execute(timely::Config::process(workers), &job, durability, |_| (), build)?)
@@ -49,7 +49,7 @@ pub fn detect<M: Method>(
     recordings: &[Recording],
     model: impl Scorer + Clone + Send + Sync + 'static,
     workers: usize,
-) -> anyhow::Result<Detected> {
+) -> Result<Detected, DetectError> {
     let (outcomes, failed) = (VecSink::new(), VecSink::new());
     let (source, sinks) = (source(recordings), (outcomes.clone(), failed.clone()));
     run(workers, move |flow| {
@@ -74,7 +74,7 @@ pub fn features<M: Method>(
     whole_lives: bool,
     file: &Path,
     workers: usize,
-) -> anyhow::Result<usize> {
+) -> Result<usize, DetectError> {
     let items = VecSink::new();
     let (source, sink) = (source(recordings), items.clone());
     run(workers, move |flow| {
@@ -83,20 +83,20 @@ pub fn features<M: Method>(
     })?;
     let mut items: Vec<Item<M>> = items.take().into_iter().map(|(_, item)| item).collect();
     items.sort_by_key(|item| (item.part, item.row));
-    ensure!(!items.is_empty(), "no recording has rows enough for features");
-    let mut table = Table::default();
-    for Item { part, row, features, .. } in &items {
-        let recording = &recordings[*part as usize];
-        table.keys.push(recording.name.display().to_string());
-        // Cycles of engines are counted from 1.
-        table.times.push(*row as i64 + i64::from(whole_lives));
-        table.features.extend(features);
-        if whole_lives {
-            table.labels.push((recording.rows.len() - 1) as f64 - *row as f64);
-        }
+    if items.is_empty() {
+        return Err(DetectError::TooShort);
     }
-    parquet::write(file, M::FEATURES, &table)?;
-    Ok(items.len())
+    let (mut rows, mut left) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
+    for Item { part, row, features, .. } in items {
+        let recording = &recordings[part as usize];
+        left.push((recording.rows.len() - 1) as f64 - row as f64);
+        // Cycles of engines are counted from 1.
+        let time = EventTime(row as i64 + i64::from(whole_lives));
+        rows.push(FeatureRow { time, key: recording.name.display().to_string(), features });
+    }
+    let labels = whole_lives.then_some(left.as_slice());
+    write_features(file, M::FEATURES, &rows, labels)?;
+    Ok(rows.len())
 }
 
 /// What [`detect`] says, without a graph: a loop over each recording, and the model called with the whole of it.
@@ -106,7 +106,7 @@ pub fn features<M: Method>(
 pub fn offline<M: Method>(
     recordings: &[Recording],
     (id, model): (VersionId, Arc<dyn Model>),
-) -> anyhow::Result<Vec<Outcome>> {
+) -> Result<Vec<Outcome>, DetectError> {
     let (mut outcomes, id) = (Emit::default(), Arc::new(id));
     let outputs = model.signature().outputs.len();
     for (part, recording) in (0..).zip(recordings) {

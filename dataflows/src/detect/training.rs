@@ -3,23 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, bail};
-
+use super::error::DetectError;
 use super::graph::Method;
 
 /// The checkout that holds the training package and its Python: around the current folder, around the program,
 /// or around the package that cargo runs, which may build elsewhere.
-fn checkout() -> anyhow::Result<PathBuf> {
+fn checkout() -> Result<PathBuf, DetectError> {
     let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     let places = [std::env::current_dir().ok(), std::env::current_exe().ok(), package];
     let mut around = places.iter().flatten().flat_map(|place| place.ancestors());
     let found = around.find(|folder| {
         folder.join(".tideflow/venv/bin/python").exists() && folder.join(PACKAGE).is_dir()
     });
-    let found = found.map(Path::to_path_buf);
-    found.context(
-        "no checkout with a Python environment around this folder or the program: run `make setup`",
-    )
+    found.map(Path::to_path_buf).ok_or(DetectError::NoCheckout)
 }
 
 const PACKAGE: &str = "models/training";
@@ -28,9 +24,10 @@ const PACKAGE: &str = "models/training";
 ///
 /// # Errors
 /// When there is no training package, or training fails: with what it said.
-pub fn train<M: Method>(data: Option<&Path>, out: &Path) -> anyhow::Result<()> {
+pub fn train<M: Method>(data: Option<&Path>, out: &Path) -> Result<(), DetectError> {
     let (checkout, recipe) = (checkout()?, M::RECIPE);
-    let mut command = Command::new(checkout.join(".tideflow/venv/bin/python"));
+    let python = checkout.join(".tideflow/venv/bin/python");
+    let mut command = Command::new(&python);
     command.env("PYTHONPATH", checkout.join(PACKAGE)).args(["-m", "tideflow_training", "train"]);
     command.arg(recipe).arg("--out").arg(out).args(M::TRAINING);
     if let Some(data) = data {
@@ -38,10 +35,10 @@ pub fn train<M: Method>(data: Option<&Path>, out: &Path) -> anyhow::Result<()> {
     }
     // A model that only serves these recordings is registered nowhere.
     command.env_remove("MLFLOW_TRACKING_URI");
-    let ended = command.output().with_context(|| format!("training `{recipe}`"))?;
-    if !ended.status.success() {
-        let said = String::from_utf8_lossy(&ended.stderr);
-        bail!("training `{recipe}` failed: {}", said.trim());
+    let ended = command.output().map_err(DetectError::io("training with", python))?;
+    if ended.status.success() {
+        return Ok(());
     }
-    Ok(())
+    let said = String::from_utf8_lossy(&ended.stderr).trim().to_string();
+    Err(DetectError::Training { recipe, said })
 }

@@ -9,6 +9,7 @@ mod crash;
 mod failing;
 mod fleet;
 mod fleet_view;
+mod last_rows;
 mod live;
 mod measures;
 mod options;
@@ -23,6 +24,7 @@ mod running;
 #[allow(dead_code, reason = "the tests of the models ask more of it")]
 #[path = "../../../models/tests/shared/server.rs"]
 mod server;
+mod skew;
 mod topics;
 mod trained;
 mod versions;

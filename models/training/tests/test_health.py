@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import SETTINGS, write_lines
+from made_up_features import write_columns
 
 from tideflow_training import fleet
 from tideflow_training.deterministic import make_deterministic
@@ -20,7 +21,7 @@ from tideflow_training.evaluate import judge
 from tideflow_training.manifest import ModelFolderError, read_manifest
 from tideflow_training.recipes import health
 from tideflow_training.saved_model import export, load_score
-from tideflow_training.windows import feature_names, read_windows
+from tideflow_training.windows import feature_names, read_windows, read_windows_or_rows
 
 
 def test_the_exported_model_gives_the_scores_of_the_keras_model(trained, faulty):
@@ -271,3 +272,28 @@ def test_training_follows_anything_else_that_tensorflow_did():
     assert float(tf.zeros(1)[0] + 1) == 1.0
     make_deterministic(1)
     assert tf.config.threading.get_intra_op_parallelism_threads() == 1
+
+
+def test_rows_that_a_graph_has_written_teach_the_same_as_windows(trained, tmp_path):
+    windows = trained.windows
+    order = np.lexsort((windows.start_ms, windows.device))
+    names = feature_names(health.FIELDS)
+    columns = {
+        "key": windows.device.tolist(),
+        "time": windows.start_ms,
+        **{name: windows.features[:, index] for index, name in enumerate(names)},
+    }
+    path = write_columns(tmp_path / "features.parquet", columns)
+    rows = read_windows_or_rows(path, health.FIELDS)
+    assert rows.device.tolist() == windows.device[order].tolist()
+    assert np.array_equal(rows.features, windows.features[order])
+    # In whatever order they lie.
+    turned = {name: values[::-1] for name, values in columns.items()}
+    turned = read_windows_or_rows(write_columns(tmp_path / "turned", turned), health.FIELDS)
+    assert turned.digest == rows.digest
+    parts = health.split_by_device(rows, seed=1)
+    expected = health.split_by_device(windows, seed=1)
+    assert set(parts.train.device) == set(expected.train.device)
+    assert json.loads(rows.lines[0])["temperature"]["std"] == rows.features[0, 1]
+    # And windows as they were.
+    assert read_windows_or_rows(trained.windows_file, health.FIELDS).digest == windows.digest

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 KEY, TIME, LABEL = "key", "time", "label"
+MAGIC = b"PAR1"
 
 
 class FeatureRowsError(ValueError):
@@ -65,6 +66,15 @@ class FeatureRows:
             for part in (len(name).to_bytes(8, "little"), name, time.tobytes(), row.tobytes()):
                 digest.update(part)
         return digest.hexdigest()
+
+
+def is_parquet(path: Path | str) -> bool:
+    """Whether the file begins as Parquet does; one that cannot be read does not."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
 
 
 def read_feature_rows(

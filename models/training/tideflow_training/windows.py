@@ -4,6 +4,9 @@
      "temperature": {"mean": 21.4, "std": 0.1, "min": 21.2, "max": 21.6}, ...}
 
 Every key whose value is an object with `mean`, `std`, `min` and `max` is a field.
+
+Or as a graph writes them for training, `features --to FILE`: Parquet with `key`, `time` and the
+statistics of each field, `temperature.mean` and so on.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from tideflow_training.feature_rows import is_parquet, read_feature_rows
 
 STATISTICS = ("mean", "std", "min", "max")
 
@@ -40,9 +45,10 @@ class Windows:
     fields: tuple[str, ...]
     device: np.ndarray
     start_ms: np.ndarray
-    end_ms: np.ndarray
+    # None where the file does not say.
+    end_ms: np.ndarray | None
     features: np.ndarray
-    # Each window as it was read, bytes without the line's end.
+    # Each window as it was read, bytes without the line's end; of a row of features as it would be.
     lines: np.ndarray
 
     def __len__(self) -> int:
@@ -62,7 +68,7 @@ class Windows:
             self.fields,
             self.device[mask],
             self.start_ms[mask],
-            self.end_ms[mask],
+            None if self.end_ms is None else self.end_ms[mask],
             self.features[mask],
             self.lines[mask],
         )
@@ -83,6 +89,19 @@ def read_windows(path: Path | str, fields: tuple[str, ...] | None = None) -> Win
     except OSError as error:
         raise WindowsFileError(path, None, f"cannot be read: {error.strerror}") from error
     return parse_windows(raw.split(b"\n"), path, fields)
+
+
+def read_windows_or_rows(path: Path | str, fields: tuple[str, ...]) -> Windows:
+    """The windows of these fields in a file of either form."""
+    if not is_parquet(path):
+        return read_windows(path, fields)
+    rows = read_feature_rows(path, tuple(feature_names(fields)))
+    lines = []
+    for key, time, row in zip(rows.key.tolist(), rows.time.tolist(), rows.features.tolist()):
+        statistics = (dict(zip(STATISTICS, row[at:])) for at in range(0, len(row), len(STATISTICS)))
+        line = {"device": key, "window_start": time, **dict(zip(fields, statistics))}
+        lines.append(json.dumps(line, separators=(",", ":")).encode())
+    return Windows(fields, rows.key, rows.time, None, rows.features, np.array(lines, object))
 
 
 def parse_windows(

@@ -77,7 +77,7 @@ impl<D> Batch<D> {
                     place += 1;
                     continue;
                 };
-                let (name, value) = (D::NAMES[bad], row[bad]);
+                let (name, value) = (&signature.features[bad].name, row[bad]);
                 let why = match signature.dtypes[bad] {
                     _ if !value.is_finite() => format!("feature `{name}` is {value}"),
                     dtype => format!("feature `{name}` is {value}, no {}", dtype.as_str()),

@@ -14,7 +14,7 @@ use tideflow_models::{ModelLoadError, ModelRef, Shelf, VersionId};
 use super::run::{Outputs, Run};
 use super::settle::{Ruled, Split, Streams, Tried, settle};
 use super::versions::Versions;
-use super::{Features, InferOptions, OnFailure, failed, follow};
+use super::{Features, InferOptions, OnFailure, failed, features, follow};
 
 /// Has a model score a stream, and makes two streams of what comes of its records. Returns the operator's node too.
 ///
@@ -36,7 +36,7 @@ pub(super) fn infer_into<'s, D: Features + ExchangeData + Clone, S: Split<D>>(
         Mode::Plan => None,
         Mode::Run => {
             // A model that panics does so by its operator's name.
-            let open = || follow::open(&flow, name.as_str(), &model, options, D::NAMES);
+            let open = || follow::open(&flow, name, &model, options, features::names::<D>());
             Some(name.run(open).map_err(|e| failed(name.as_str(), e))?)
         }
     };
@@ -113,15 +113,17 @@ fn score<'s, D: Features + ExchangeData + Clone>(
 }
 
 fn check_options(name: &str, options: InferOptions) -> Result<(), BuildError> {
-    let InferOptions { batch_rows, threads, inflight_max, .. } = options;
+    let InferOptions { batch_rows, threads, inflight_max, timeout, poll, .. } = options;
     if let OnFailure::Score(score) = options.on_failure
         && !score.is_finite()
     {
         return Err(BuildError::invalid(name, format!("expected a finite score, found {score}")));
     }
-    if batch_rows == Some(0) || threads == 0 || inflight_max < threads {
+    let none = batch_rows == Some(0) || threads == 0 || timeout.is_zero() || poll.is_zero();
+    if none || inflight_max < threads {
         let what = format!(
-            "expected `batch_rows` and `threads` over 0, and `inflight_max` not below `threads`; found {options:?}"
+            "expected `batch_rows`, `threads`, `timeout` and `poll` over 0, and `inflight_max` not below \
+             `threads`; found {options:?}"
         );
         return Err(BuildError::invalid(name, what));
     }
@@ -133,7 +135,7 @@ fn add_check<D: Features>(flow: &Flow<'_>, name: &str, model: ModelRef) {
     let advisory = model.may_change();
     let look = move || {
         let (id, model) = model.current()?;
-        model.signature().expect_features(D::NAMES)?;
+        model.signature().expect_features(&features::names::<D>())?;
         Ok((id, model.signature().width()))
     };
     let run = move || {

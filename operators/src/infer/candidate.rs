@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use tideflow_core::prometheus::{Histogram, IntCounter};
 use tideflow_core::timely::ExchangeData;
 use tideflow_core::timely::dataflow::operators::core::OkErr;
-use tideflow_core::{BuildError, Flow, Key, OperatorName, Stream};
+use tideflow_core::timely::dataflow::operators::vec::Map as _;
+use tideflow_core::{BuildError, EventTime, Flow, Key, OperatorName, Stream};
 use tideflow_models::VersionId;
 
 use super::build::infer_into;
@@ -64,8 +65,14 @@ pub struct Candidate<'s, D: 'static> {
 
 impl<D: Features> Features for Scored<D> {
     const NAMES: &'static [&'static str] = D::NAMES;
+    const ROWS: usize = D::ROWS;
+
     fn row(&self, row: &mut Vec<f64>) {
         self.of.row(row);
+    }
+
+    fn whose(&self) -> Option<(String, EventTime)> {
+        self.of.whose()
     }
 }
 
@@ -86,6 +93,13 @@ impl<'s, D: Features + ExchangeData + Clone> Candidate<'s, D> {
         key: impl Fn(&D) -> &K + 'static,
     ) -> Result<Self, BuildError> {
         let flow = champion.flow();
+        if flow.job().rows.is_some() {
+            // Nothing is scored where rows are only written down.
+            let compared = champion.clone().into_timely().flat_map(|_| None);
+            let (node, label) = champion.origins()[0];
+            let compared = Stream::new(&flow, node, label, compared);
+            return Ok(Candidate { scored: champion, compared });
+        }
         let (model, mut options) = candidate.scorer().map_err(|e| failed(name, e))?;
         options.on_failure = OnFailure::Reject;
         let origins = champion.origins().to_vec();

@@ -120,13 +120,16 @@ impl ModelConfig {
     pub fn problems(&self, section: &str) -> Vec<OptionProblem> {
         let problem = |key: &str, why: String| OptionProblem::new(format!("{section}.{key}"), why);
         let mut problems = Vec::new();
+        if self.cache.as_os_str().is_empty() {
+            problems.push(problem("cache", "expected a folder, found none".to_string()));
+        }
         if self.inflight_max < self.threads {
             let why =
                 format!("{} is less than `{section}.threads`, {}", self.inflight_max, self.threads);
             problems.push(problem("inflight_max", why));
         }
         if !self.serving_url.is_empty() && !cfg!(feature = "http") {
-            let why = "expected a program built with feature `registry`, found one without";
+            let why = "expected a program built with feature `http`, found one without";
             problems.push(problem("serving_url", why.to_string()));
         }
         if ModelUri::is_meant(&self.reference) {
@@ -138,7 +141,7 @@ impl ModelConfig {
                     problems.push(problem("registry_url", why));
                 }
                 Ok(_) if !cfg!(feature = "http") => {
-                    let why = "expected a program built with feature `registry`, found one without";
+                    let why = "expected a program built with feature `http`, found one without";
                     problems.push(problem("reference", why.to_string()));
                 }
                 Ok(_) => {}

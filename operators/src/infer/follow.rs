@@ -30,22 +30,24 @@ impl Choice for Following {
 /// Opens the current version for the graph, once a process, and follows what is current.
 pub(super) fn open(
     flow: &Flow<'_>,
-    name: &str,
+    name: OperatorName,
     model: &ModelRef,
     options: InferOptions,
-    features: &'static [&'static str],
+    features: Vec<String>,
 ) -> Result<Arc<Shelf>, ModelLoadError> {
+    let features = Arc::new(features);
+    let expected = features.clone();
     let accept =
-        move |_: &VersionId, model: &dyn Model| model.signature().expect_features(features);
+        move |_: &VersionId, model: &dyn Model| model.signature().expect_features(&expected);
     let last = flow.resume().chosen();
-    let last = last.get(name).and_then(|value| value.parse().ok());
+    let last = last.get(name.as_str()).and_then(|value| value.parse().ok());
     let (shelf, first) = model.shelf(options.batch_rows, last.as_ref(), Arc::new(accept))?;
     // Whoever shares it takes the same.
     if let Some(Ok(Some(model))) = shelf.wanted().map(|id| shelf.need(&id)) {
-        model.signature().expect_features(features)?;
+        model.signature().expect_features(&features)?;
     }
     if first {
-        let failures = flow.job().metrics.model_failures.with_label_values(&[name]);
+        let failures = flow.job().metrics.model_failures.with_label_values(&[name.as_str()]);
         shelf.follow(name, options.poll, move || failures.inc());
     }
     Ok(shelf)

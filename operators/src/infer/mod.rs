@@ -4,6 +4,7 @@ mod batches;
 mod build;
 mod candidate;
 mod config;
+mod features;
 mod follow;
 mod pool;
 mod run;
@@ -17,38 +18,14 @@ use tideflow_core::timely::ExchangeData;
 use tideflow_core::{BuildError, Rejected, Stream};
 use tideflow_models::{ModelLoadError, ModelRef};
 
-use crate::Window;
 use build::infer_into;
 use scored::Scores;
 
 pub use candidate::{Candidate, Compared, Slice};
 pub use config::{CANDIDATE_DEFAULTS, CandidateConfig, MODEL_DEFAULTS, ModelConfig, Policy};
+pub use features::Features;
 pub use scored::Scored;
 pub use settle::OnFailure;
-
-/// What a model can score: a row of numbers.
-///
-/// ```
-/// use tideflow_operators::Features;
-/// struct Room { celsius: f64, lux: f64 }
-/// impl Features for Room {
-///     const NAMES: &'static [&'static str] = &["celsius", "lux"];
-///     fn row(&self, row: &mut Vec<f64>) { row.extend([self.celsius, self.lux]); }
-/// }
-/// ```
-pub trait Features {
-    /// The names of the features, in order: those of the model's manifest.
-    const NAMES: &'static [&'static str];
-    /// Appends the features, in the order of the names: as many as there are names.
-    fn row(&self, row: &mut Vec<f64>);
-}
-
-impl<K, A: Features> Features for Window<K, A> {
-    const NAMES: &'static [&'static str] = A::NAMES;
-    fn row(&self, row: &mut Vec<f64>) {
-        self.value.row(row);
-    }
-}
 
 /// How a model is called.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -135,7 +112,12 @@ pub trait Infer<'s, D: 'static> {
 
 impl<'s, D: Features + ExchangeData + Clone> Infer<'s, D> for Stream<'s, D> {
     fn infer(self, name: &str, model: &impl Scorer) -> Result<Inferred<'s, D>, BuildError> {
-        let (flow, model) = (self.flow(), model.scorer().map_err(|e| failed(name, e))?);
+        let flow = self.flow();
+        let rows = flow.job().rows.clone();
+        if let Some(rows) = rows.filter(|rows| rows.are_of(name, &features::names::<D>())) {
+            return features::collect(self, name, rows);
+        }
+        let model = model.scorer().map_err(|e| failed(name, e))?;
         let (node, (scored, failed)) = infer_into(self, name, model, Scores::new)?;
         Ok(Inferred {
             scored: Stream::new(&flow, node, "", scored),

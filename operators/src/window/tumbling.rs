@@ -87,6 +87,13 @@ pub struct Window<K, A> {
     pub value: A,
 }
 
+/// By its start, so that windows of windows are those that it lies in.
+impl<K, A> Event for Window<K, A> {
+    fn event_time(&self) -> EventTime {
+        self.start
+    }
+}
+
 /// A record that came after its window had closed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Late<D> {

@@ -52,6 +52,17 @@ pub struct KafkaSourceConfig {
     pub group: String,
 }
 
+impl KafkaSourceConfig {
+    /// The same in a run over what is there.
+    pub(super) fn of_the_past(self) -> Self {
+        let start = match self.start {
+            Start::Latest => Start::Earliest,
+            said => said,
+        };
+        KafkaSourceConfig { start, until: Until::End, ..self }
+    }
+}
+
 /// Where a first start begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]

@@ -18,7 +18,7 @@ from tideflow_training.evaluate import (
 )
 from tideflow_training.recipe import Evaluation, EvaluationSet, Recipe, Trained
 from tideflow_training.saved_model import Loaded
-from tideflow_training.windows import STATISTICS, Windows, read_windows
+from tideflow_training.windows import STATISTICS, Windows, read_windows_or_rows
 
 FIELDS = ("temperature", "vibration", "current")
 UNITS = {"temperature": "degC", "vibration": "mm/s", "current": "A"}
@@ -139,7 +139,7 @@ class Health(Recipe):
 
     name = "health"
     about = "One denoising autoencoder for a fleet of like devices: how unusual is a window?"
-    reads = "healthy windows, JSON lines; without, those of a made-up fleet"
+    reads = "healthy windows, JSON lines or Parquet; without, those of a made-up fleet"
     # A made-up fleet, or one's own.
     evaluation_keys = (("devices", "minutes", "faults", "seed"), FILES)
 
@@ -147,7 +147,7 @@ class Health(Recipe):
         if options.data is None:
             windows, _ = made_up_fleet(**MADE_UP)
         else:
-            windows = read_windows(options.data, FIELDS)
+            windows = read_windows_or_rows(options.data, FIELDS)
         settings = Settings(seed=options.seed, epochs=options.epochs)
         detector = train_health(windows, settings)
         learnt = split_by_device(windows, settings.seed).train

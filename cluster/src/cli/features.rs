@@ -1,0 +1,54 @@
+//! Has a graph write what its model would be given.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgMatches, Command, value_parser};
+use tideflow_core::{EventTime, WantedRows};
+
+use crate::runner::Question;
+
+/// What its usage line has beside the settings.
+pub(super) const USAGE: &str = " --to FILE [--from MS] [--to-time MS] [--operator NAME]";
+
+/// The command `features`.
+pub(super) fn command() -> Command {
+    let time = |name: &'static str| {
+        let arg = Arg::new(name).long(name).value_name("MS").allow_negative_numbers(true);
+        arg.value_parser(value_parser!(i64))
+    };
+    Command::new("features")
+        .about("Writes the rows that the model would be given to a Parquet file, for training")
+        .long_about(
+            "Writes the rows that the model would be given to a Parquet file, for training.\n\n\
+             The graph's own operators make them, up to its model, out of what its sources hold at the start: from \
+             the earliest on, or from where `start` of a source says. There need be no model. Nothing else is \
+             written, and a job that runs is not touched. Columns: `key` and `time` (of a window its start, in \
+             milliseconds since 1970), and each feature under its name.",
+        )
+        .arg(
+            Arg::new("to")
+                .long("to")
+                .value_name("FILE")
+                .required(true)
+                .value_parser(value_parser!(PathBuf))
+                .help("The file, which must not be there yet; its folder is made"),
+        )
+        .arg(time("from").help("Rows of this time or later, in milliseconds since 1970"))
+        .arg(time("to-time").help("Rows before this time, in milliseconds since 1970"))
+        .arg(
+            Arg::new("operator")
+                .long("operator")
+                .value_name("NAME")
+                .help("The operator whose rows are meant, where several call a model"),
+        )
+}
+
+/// What a command line asks for.
+pub(super) fn question(of: &ArgMatches) -> Question {
+    let time = |name: &str| of.get_one::<i64>(name).copied().map(EventTime);
+    let operator = of.get_one::<String>("operator").cloned();
+    Question::Features {
+        to: of.get_one::<PathBuf>("to").cloned().expect("clap requires it"),
+        wanted: WantedRows { operator, from: time("from"), before: time("to-time") },
+    }
+}
