@@ -85,6 +85,7 @@ pub fn prepare(
         late: broker.topic(&late),
         rejects: broker.topic(&rejects),
         partitions,
+        ..config.topics
     };
     Ok((broker, config, framework))
 }

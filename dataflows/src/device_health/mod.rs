@@ -1,16 +1,22 @@
 //! The health of a fleet: readings in; minute statistics, scores and alarms out.
 
 mod config;
+mod model_records;
 mod records;
 mod stats;
+mod watch;
+mod watch_config;
 
 pub use config::{AlarmConfig, DEFAULTS, DeviceHealth, Topics, WindowConfig};
+pub use model_records::{DriftRecord, LabelRecord, ModelAlarmRecord, QualityRecord};
 pub use records::{AlarmRecord, LateRecord, ScoreRecord, WindowRecord};
 pub use stats::ReadingStats;
+pub use watch_config::{DriftConfig, QualityConfig};
 
 use tideflow::prelude::*;
 
 use crate::Reading;
+use watch::watch;
 
 /// Scores every device once a window, and raises an alarm when its health model says so.
 ///
@@ -25,6 +31,7 @@ pub fn device_health(flow: &Flow<'_>, config: &DeviceHealth) -> Result<(), Build
         .tumbling_window::<_, ReadingStats>("windows", config.window.tumbling())?;
 
     let health = windows.on_time.clone().infer("health", &config.model)?;
+    let rejects = watch(flow, config, &health, rejects.and(health.failed.clone()))?;
     let alarms = health.scored.clone().alarm("unhealthy", config.alarm.hysteresis())?;
 
     let topics = &config.topics;
@@ -40,6 +47,5 @@ pub fn device_health(flow: &Flow<'_>, config: &DeviceHealth) -> Result<(), Build
     let late_out = windows.late.map("late records", LateRecord::from)?;
     flow.sink("late out", late_out, KafkaSink::json(&config.kafka, &topics.late()))?;
 
-    let rejects = rejects.and(health.failed);
     flow.sink("rejects out", rejects, KafkaSink::dead_letters(&config.kafka, &topics.rejects()))
 }

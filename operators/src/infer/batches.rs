@@ -4,14 +4,24 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tideflow_core::Epoch;
-use tideflow_core::timely::dataflow::operators::Capability;
+use tideflow_core::timely::dataflow::operators::{Capability, InputCapability};
 
 use super::pool::Version;
 
-/// Capabilities of an epoch, for what is scored and what is not.
+/// Capabilities of an epoch, for what is scored and what is not, and for who scored it.
+#[derive(Clone)]
 pub(super) struct At {
     pub scored: Capability<Epoch>,
     pub failed: Capability<Epoch>,
+    pub by: Capability<Epoch>,
+}
+
+impl At {
+    /// Those that a record's give.
+    pub fn of(capability: &InputCapability<Epoch>, epoch: Epoch) -> At {
+        let output = |number| capability.delayed(&epoch, number);
+        At { scored: output(0), failed: output(1), by: output(2) }
+    }
 }
 
 /// Records of one epoch within a batch.

@@ -11,16 +11,20 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tideflow_core::timely::ExchangeData;
+use tideflow_core::timely::dataflow::StreamVec;
 use tideflow_core::timely::dataflow::channels::pact::Pipeline;
 use tideflow_core::timely::dataflow::operators::generic::OutputBuilder;
 use tideflow_core::timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use tideflow_core::{BuildError, Check, CheckFailure, Flow, Mode, OperatorName, Rejected, Stream};
+use tideflow_core::{
+    BuildError, Check, CheckFailure, Epoch, Flow, Mode, OperatorName, Rejected, Stream,
+};
 use tideflow_models::{ModelLoadError, ModelRef, VersionId};
 
 use crate::Window;
-use run::Run;
+use run::{Outputs, Run};
 
 pub use config::{MODEL_DEFAULTS, ModelConfig};
+pub(crate) use pool::Version;
 
 /// What a model can score: a row of numbers.
 ///
@@ -117,6 +121,8 @@ pub struct Inferred<'s, D: 'static> {
     pub scored: Stream<'s, Scored<D>>,
     /// Records that could not be scored.
     pub failed: Stream<'s, Rejected>,
+    /// Who scored the records of an epoch, before these.
+    pub(crate) by: StreamVec<'s, Epoch, Arc<Version>>,
 }
 
 /// Scores a stream.
@@ -162,6 +168,7 @@ impl<'s, D: Features + ExchangeData + Clone> Infer<'s, D> for Stream<'s, D> {
         let mut data = builder.new_input(self.into_timely(), Pipeline);
         let (scored, scored_stream) = builder.new_output();
         let (rejected, failed_stream) = builder.new_output();
+        let (by, by_stream) = builder.new_output();
         // Leads to no output: records that wait for an opening hold their epochs themselves.
         let mut openings =
             openings.map(|openings| builder.new_input_connection(openings, Pipeline, []));
@@ -176,7 +183,11 @@ impl<'s, D: Features + ExchangeData + Clone> Infer<'s, D> for Stream<'s, D> {
                 &flow,
             )
         });
-        let mut out = (OutputBuilder::from(scored), OutputBuilder::from(rejected));
+        let mut out = Outputs {
+            scored: OutputBuilder::from(scored),
+            failed: OutputBuilder::from(rejected),
+            by: OutputBuilder::from(by),
+        };
         builder.build_reschedule(move |capabilities| {
             drop(capabilities);
             move |frontiers| {
@@ -185,8 +196,10 @@ impl<'s, D: Features + ExchangeData + Clone> Infer<'s, D> for Stream<'s, D> {
                         return false;
                     };
                     openings.for_each(|_, opened| opened.drain(..).for_each(|o| run.open(&o)));
-                    run.release(&mut out.1);
-                    data.for_each(|capability, items| run.take(&capability, items, &mut out.1));
+                    run.release(&mut out.failed);
+                    data.for_each(|capability, items| {
+                        run.take(&capability, items, &mut out.failed)
+                    });
                     run.end_epochs(&frontiers[0]);
                     run.receive(&mut out);
                     run.dispatch()
@@ -196,6 +209,7 @@ impl<'s, D: Features + ExchangeData + Clone> Infer<'s, D> for Stream<'s, D> {
         Ok(Inferred {
             scored: Stream::new(&flow, node, "", scored_stream),
             failed: Stream::new(&flow, node, "failed", failed_stream),
+            by: by_stream,
         })
     }
 }

@@ -23,6 +23,13 @@ use super::{Features, InferOptions, Scored};
 
 pub(super) type Output<D> = OutputBuilder<Epoch, CapacityContainerBuilder<Vec<D>>>;
 
+/// Where results go: who scored an epoch is said before what came of it.
+pub(super) struct Outputs<D: 'static> {
+    pub scored: Output<Scored<D>>,
+    pub failed: Output<Rejected>,
+    pub by: Output<Arc<Version>>,
+}
+
 /// Records whose version is not known yet, or not open.
 struct Held<D> {
     at: At,
@@ -128,8 +135,7 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
         failed: &mut Output<Rejected>,
     ) {
         let epoch = *capability.least().expect("records carry one epoch");
-        let at =
-            || At { scored: capability.delayed(&epoch, 0), failed: capability.delayed(&epoch, 1) };
+        let at = || At::of(capability, epoch);
         // Behind those that are held already.
         let version = if self.held.contains_key(&epoch) { None } else { self.version(epoch) };
         match version {
@@ -147,8 +153,7 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
             && let Some(version) = self.version(epoch)
         {
             let Held { at, items } = self.held.remove(&epoch).expect("it is the first");
-            let at = || At { scored: at.scored.clone(), failed: at.failed.clone() };
-            self.add_all(epoch, &version, at, items.into_iter(), failed);
+            self.add_all(epoch, &version, || at.clone(), items.into_iter(), failed);
         }
     }
 
@@ -294,7 +299,7 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
     }
 
     /// Yields the scores of batches that are done, in their order.
-    pub fn receive(&mut self, (scored, failed): &mut (Output<Scored<D>>, Output<Rejected>)) {
+    pub fn receive(&mut self, out: &mut Outputs<D>) {
         while let Some(answer) = self.pool.take() {
             let at = (answer.number - self.first) as usize;
             self.in_flight[at].answer = Some(answer);
@@ -308,7 +313,7 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
                 self.spare.push(answer.rows);
             }
             match answer.scores {
-                Ok(scores) => self.give(&version, segments, &scores, scored, failed),
+                Ok(scores) => self.give(&version, segments, &scores, out),
                 // Which batches fail may differ in a replay, and which rows are in them does: what is published
                 // must not rest on it. Another start scores them anew; until this one has ended its epochs are
                 // held, so that no process publishes them without these rows.
@@ -332,11 +337,10 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
 
     fn give(
         &self,
-        version: &Version,
+        version: &Arc<Version>,
         segments: Vec<Segment<D>>,
         scores: &[f64],
-        scored: &mut Output<Scored<D>>,
-        failed: &mut Output<Rejected>,
+        Outputs { scored, failed, by }: &mut Outputs<D>,
     ) {
         let outputs = version.model.signature().outputs.len();
         let mut scores = scores.chunks_exact(outputs);
@@ -356,6 +360,7 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
                 }
             }
             self.scored.inc_by(well.len() as u64);
+            by.activate().session(&at.by).give(version.clone());
             scored.activate().session(&at.scored).give_container(&mut well);
             failed.activate().session(&at.failed).give_iterator(ill.into_iter());
         }

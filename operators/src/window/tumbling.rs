@@ -69,6 +69,11 @@ impl Tumbling {
         Tumbling { length }
     }
 
+    /// The start of the window that a time lies in.
+    pub(crate) fn start_of(self, at: EventTime) -> EventTime {
+        Self::start(millis(self.length), at)
+    }
+
     fn start(length_ms: i64, at: EventTime) -> EventTime {
         EventTime(at.0.saturating_sub(at.0.rem_euclid(length_ms)))
     }
@@ -85,6 +90,13 @@ pub struct Window<K, A> {
     pub end: EventTime,
     /// What the window's records add up to.
     pub value: A,
+}
+
+/// A window is there from its last millisecond on.
+impl<K, A> Event for Window<K, A> {
+    fn event_time(&self) -> EventTime {
+        EventTime(self.end.0.saturating_sub(1))
+    }
 }
 
 /// A record that came after its window had closed.

@@ -5,6 +5,7 @@
 mod killed;
 #[path = "../shared/memory.rs"]
 mod memory;
+#[path = "../shared/registry.rs"]
 mod registry;
 #[path = "../shared/shape.rs"]
 mod shape;

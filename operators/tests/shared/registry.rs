@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use tideflow_models::{
-    LinearModel, Model, ModelLoadError, ScoreError, Signature, VersionId, Versions,
+    Distribution, LinearModel, Model, ModelLoadError, ScoreError, Signature, VersionId, Versions,
 };
 
 /// Three versions, of which one is current. Clones are the same, but for what is broken.
@@ -30,9 +30,21 @@ fn weight(version: &str) -> f64 {
     version.parse::<f64>().expect("a number") / 7.0
 }
 
-fn linear(version: &str) -> LinearModel {
-    let features = [("value", "1")];
-    LinearModel::new("numbers", &features, &[weight(version)], 0.5).version(version).batch_rows(4)
+/// Version 1 knows how it was trained, 2 does not, and 3 knows it of its feature alone.
+pub fn linear(version: &str) -> LinearModel {
+    let model = LinearModel::new("numbers", &[("value", "1")], &[weight(version)], 0.5);
+    let model = model.version(version).batch_rows(4);
+    let bins = |edges: &[f64], shares: &[f64]| Distribution {
+        edges: edges.to_vec(),
+        shares: shares.to_vec(),
+    };
+    match version {
+        "1" => model
+            .trained_on("value", bins(&[-10.0, 0.0, 10.0], &[0.25; 4]))
+            .trained_on("score", bins(&[0.0, 1.0], &[0.5, 0.5, 0.0])),
+        "3" => model.trained_on("value", bins(&[5.0], &[0.5, 0.5])),
+        _ => model,
+    }
 }
 
 impl Registry {
@@ -99,6 +111,10 @@ struct Moving {
 impl Model for Moving {
     fn signature(&self) -> &Signature {
         self.model.signature()
+    }
+
+    fn reference(&self) -> &BTreeMap<String, Distribution> {
+        self.model.reference()
     }
 
     fn score(&self, rows: &[f64], count: usize, out: &mut Vec<f64>) -> Result<(), ScoreError> {
