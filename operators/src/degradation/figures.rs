@@ -129,6 +129,8 @@ impl Quality {
 
 #[cfg(test)]
 mod tests {
+    use tideflow_core::form::put_entry;
+
     use super::*;
 
     fn quality(said: &[(f64, Option<f64>)], labelled_min: u64) -> Quality {
@@ -153,6 +155,20 @@ mod tests {
         assert_eq!(found.brier, Some(1.9375 / 6.0));
         assert_eq!(found.rmse, Some((1.9375_f64 / 6.0).sqrt()));
         assert_eq!(quality(&said, 7).figures().count(), 0, "six have a label");
+    }
+
+    #[test]
+    fn golden_outcomes_have_this_form_in_snapshots() {
+        let mut outcomes = Outcomes::default();
+        outcomes.count(0.5, None, 0.5);
+        outcomes.count(1.0, Some(0.5), 0.75);
+        let mut bytes = Vec::new();
+        put_entry(&(), &outcomes, &mut bytes);
+        let quarter = 0.25_f64.to_le_bytes();
+        // 2^62, twice that after zigzag: nine bytes of seven bits.
+        let sum = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1];
+        let expected: [&[u8]; 4] = [&[1, 0, 1, 0, 0, 1], &quarter, &quarter, &sum];
+        assert_eq!(bytes[4..], expected.concat());
     }
 
     #[test]

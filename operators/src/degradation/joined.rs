@@ -55,9 +55,9 @@ impl<K> Aggregate<Told<K>> for Joined {
                     None => self.scores.push(((**model).clone(), vec![(*at, *score)])),
                 }
             }
-            What::Label(Label { from, to, said, value, .. }) => {
-                let (from, to, said, value) = (*from, *to, *said, *value);
-                self.labels.push(Said { from, to, said, value });
+            What::Label { label, first } => {
+                let Label { to, said, value, .. } = *label;
+                self.labels.push(Said { from: *first, to, said, value });
             }
         }
     }
@@ -69,5 +69,45 @@ impl<K> Aggregate<Told<K>> for Joined {
         };
         let scores: usize = self.scores.iter().map(of).sum();
         scores + self.labels.capacity() * size_of::<Said>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tideflow_core::form::put_entry;
+
+    use super::*;
+
+    fn said(from: i64, to: i64, said: i64, value: f64) -> Said {
+        Said { from: EventTime(from), to: EventTime(to), said: EventTime(said), value }
+    }
+
+    #[test]
+    fn what_was_said_last_holds_and_of_equals_the_greatest() {
+        let labels = vec![said(0, 10, 7, 0.0), said(5, 20, 6, 1.0), said(8, 12, 7, 1.0)];
+        let mut joined = Joined { scores: Vec::new(), labels };
+        for _ in 0..2 {
+            let found = [-1, 0, 7, 8, 9, 10, 19, 20].map(|at| joined.label(EventTime(at)));
+            let (no, yes) = (Some(0.0), Some(1.0));
+            assert_eq!(found, [None, no, no, yes, yes, yes, yes, None]);
+            joined.labels.reverse();
+        }
+    }
+
+    #[test]
+    fn golden_what_is_joined_has_this_form_in_snapshots() {
+        let model = VersionId {
+            name: "m".into(),
+            version: "7".into(),
+            digest: "d".into(),
+            batch_rows: 256,
+        };
+        let scores = vec![(model, vec![(EventTime(-1), 0.5)])];
+        let mut bytes = Vec::new();
+        put_entry(&(), &Joined { scores, labels: vec![said(1, 2, 3, 0.5)] }, &mut bytes);
+        let half = 0.5_f64.to_le_bytes();
+        let version = [1, b'm', 1, b'7', 1, b'd', 0x80, 2];
+        let expected: [&[u8]; 6] = [&[1], &version, &[1, 1], &half, &[1, 2, 4, 6], &half];
+        assert_eq!(bytes[4..], expected.concat());
     }
 }

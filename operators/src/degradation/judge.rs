@@ -161,14 +161,23 @@ pub(super) struct Told<K> {
 /// A score, or a label.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum What<K> {
-    Score { key: K, at: EventTime, score: f64, model: Arc<VersionId> },
-    Label(Label<K>),
+    Score {
+        key: K,
+        at: EventTime,
+        score: f64,
+        model: Arc<VersionId>,
+    },
+    /// A label, and the first millisecond of which it counts.
+    Label {
+        label: Label<K>,
+        first: EventTime,
+    },
 }
 
 impl<K> Told<K> {
     fn key(&self) -> &K {
         match &self.what {
-            What::Score { key, .. } | What::Label(Label { key, .. }) => key,
+            What::Score { key, .. } | What::Label { label: Label { key, .. }, .. } => key,
         }
     }
 }
@@ -230,14 +239,14 @@ impl Times {
         let steps = steps.filter(move |_| first < label.to.0);
         steps.map(move |step| {
             let due = self.due(step.saturating_mul(self.every));
-            Told { due, what: What::Label(label.clone()) }
+            Told { due, what: What::Label { label: label.clone(), first: EventTime(first) } }
         })
     }
 
     /// A label whose last time is judged already. What else comes late is of one that is not, or was told.
     fn late<K>(self, late: Late<Told<K>>) -> Option<Label<K>> {
         match late.record.what {
-            What::Label(label) => {
+            What::Label { label, .. } => {
                 let last = self.due(label.to.0.saturating_sub(1));
                 (late.start <= last && last < late.end).then_some(label)
             }

@@ -116,6 +116,7 @@ impl Aggregate<Part<Tally>> for Tally {
 
 #[cfg(test)]
 mod tests {
+    use tideflow_core::form::put_entry;
     use tideflow_models::LinearModel;
 
     use super::*;
@@ -137,6 +138,16 @@ mod tests {
         assert!((found - 2.0 * 0.9999 * 10_000_f64.ln()).abs() < 1e-12, "{found}");
         assert_eq!(psi(&[1.0, 0.0], &[1_000, 0]), 0.0);
         assert!(psi(&[1.0], &[0]).is_nan());
+    }
+
+    #[test]
+    fn golden_a_tally_has_this_form_in_snapshots() {
+        let bins = Bins { name: "a".into(), expected: vec![0.5], counts: vec![300] };
+        let mut bytes = Vec::new();
+        put_entry(&(), &Tally { rows: 300, columns: vec![bins] }, &mut bytes);
+        let half = 0.5_f64.to_le_bytes();
+        let expected: [&[u8]; 3] = [&[0xac, 2, 1, 1, b'a', 1], &half, &[1, 0xac, 2]];
+        assert_eq!(bytes[4..], expected.concat());
     }
 
     /// A feature of 32 bits that never changed in training: what is given as 64 bits is the same number there.

@@ -14,7 +14,7 @@ mod registry;
 #[path = "../shared/shape.rs"]
 mod shape;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -222,6 +222,23 @@ fn histories() -> impl Strategy<Value = History> {
 
 fn shapes() -> impl Strategy<Value = Shape> {
     shape::shapes(1..40, 200..6_000, 1..8)
+}
+
+#[test]
+fn every_version_that_scores_is_compared_and_judged() {
+    let reading = |n: i64| Reading { device: n as u64 % 7, ts: 1_000 + 10 * n, value: n as f64 };
+    let readings = vec![(0..3_000).map(reading).collect(), (0..3_000).map(reading).collect()];
+    let history = History { readings, labels: vec![Vec::new()], labels_within_ms: 0 };
+    let shape = Shape { workers: 2, chunk: 5, epoch_bytes: 400, snapshot_every: 5 };
+    let (registry, memory) = (Registry::moving_every(200), Memory::default());
+    let found = run(&history, &ModelRef::new("numbers", registry), shape, &memory);
+    assert_as_recomputed(&found, &history, &memory.log(), 0);
+    let versions = |all: Vec<&str>| all.into_iter().map(str::to_string).collect::<BTreeSet<_>>();
+    let scored = versions(found.scores.iter().map(|(_, s)| s.model.version.as_str()).collect());
+    assert!(scored.len() > 1, "it has moved: {scored:?}");
+    let drift = versions(found.drift.iter().map(|(_, d)| d.model.version.as_str()).collect());
+    let quality = versions(found.quality.iter().map(|(_, q)| q.model.version.as_str()).collect());
+    assert_eq!((&drift, &quality), (&scored, &scored));
 }
 
 proptest! {

@@ -5,6 +5,7 @@
 mod killed;
 #[path = "../shared/memory.rs"]
 mod memory;
+mod moved;
 #[path = "../shared/registry.rs"]
 mod registry;
 #[path = "../shared/shape.rs"]

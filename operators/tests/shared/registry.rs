@@ -13,20 +13,22 @@ use tideflow_models::{
 /// Three versions, of which one is current. Clones are the same, but for what is broken.
 #[derive(Clone)]
 pub struct Registry {
-    shared: Arc<Shared>,
-    broken: Option<&'static str>,
+    pub shared: Arc<Shared>,
+    pub broken: Option<&'static str>,
 }
 
-struct Shared {
+pub struct Shared {
     moves_every: usize,
     calls: AtomicUsize,
-    current: AtomicUsize,
-    tried: Mutex<BTreeMap<String, usize>>,
+    /// The place of the current one among them.
+    pub current: AtomicUsize,
+    /// How often each was opened, or not.
+    pub tried: Mutex<BTreeMap<String, usize>>,
 }
 
-const VERSIONS: [&str; 3] = ["1", "2", "3"];
+pub const VERSIONS: [&str; 3] = ["1", "2", "3"];
 
-fn weight(version: &str) -> f64 {
+pub fn weight(version: &str) -> f64 {
     version.parse::<f64>().expect("a number") / 7.0
 }
 
@@ -57,27 +59,6 @@ impl Registry {
             tried: Mutex::default(),
         };
         Registry { shared: Arc::new(shared), broken: None }
-    }
-
-    /// The same, where this version cannot be opened.
-    pub fn with_broken(self, version: &'static str) -> Self {
-        Registry { broken: Some(version), ..self }
-    }
-
-    /// Has this version be current.
-    pub fn move_to(&self, version: &str) {
-        let at = VERSIONS.iter().position(|v| *v == version).expect("there is one");
-        self.shared.current.store(at, Ordering::SeqCst);
-    }
-
-    /// How often a version was opened, or not.
-    pub fn tried(&self, version: &str) -> usize {
-        self.shared.tried.lock().unwrap().get(version).copied().unwrap_or(0)
-    }
-
-    /// What a version makes of a number.
-    pub fn expected(&self, version: &str, value: f64) -> f64 {
-        0.5 + value * weight(version)
     }
 }
 
