@@ -48,11 +48,11 @@ impl Joined {
 impl<K> Aggregate<Told<K>> for Joined {
     fn add(&mut self, told: &Told<K>) {
         match &told.what {
-            What::Score { at, score, model, .. } => {
+            What::Score { score, model, .. } => {
                 let known = self.scores.iter_mut().find(|(known, _)| known == &**model);
                 match known {
-                    Some((_, scores)) => scores.push((*at, *score)),
-                    None => self.scores.push(((**model).clone(), vec![(*at, *score)])),
+                    Some((_, scores)) => scores.push((told.at, *score)),
+                    None => self.scores.push(((**model).clone(), vec![(told.at, *score)])),
                 }
             }
             What::Label { label, first } => {

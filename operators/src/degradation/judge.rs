@@ -81,9 +81,9 @@ pub struct Judged<'s, K: 'static> {
 /// Judges scored windows by labels.
 pub trait Judge<'s, K: 'static> {
     /// Yields for each version, `every` so long, how good its scores of the time `over` before were. A label is of
-    /// the windows whose last millisecond it covers. Scores are judged when the watermark is `labels_within` (up to
-    /// a multiple of `every`) behind the end of their time, so that it does not matter which of a label and a
-    /// score comes first. Figures come so much later; those of a version end `over` after its last score.
+    /// the windows whose last millisecond it covers. Scores are judged when the watermark lies
+    /// `labels_within` behind the end of their `every`, so that it does not matter which of a label and a score
+    /// comes first. Figures come so much later; those of a version end `over` after its last score.
     ///
     /// State: 16 bytes a score and 32 a label, for `labels_within`, and about 250 for each key in each `every` of
     /// that, under the name with ` joined` behind it. Of a label that is of more time than `labels_within`, the end
@@ -126,15 +126,15 @@ where
         options: JudgeOptions,
     ) -> Result<Judged<'s, K>, BuildError> {
         let times = Times::of(options).map_err(|what| BuildError::invalid(name, what))?;
-        let steps = Tumbling::of(options.every);
+        let steps = Tumbling::of(options.every).open_for(options.labels_within);
         let of = |part: &str| format!("{name} {part}");
-        let scores = self.map(&of("scores"), move |scored| times.score(scored))?;
+        let scores = self.map(&of("scores"), Times::score)?;
         let labels = labels.flat_map(&of("labels"), move |label| times.label(label))?;
         let joined = scores
             .and(labels)
             .key_by(|told: &Told<K>| told.key())
             .tumbling_window::<_, Joined>(&of("joined"), steps)?;
-        let late = joined.late.flat_map(&of("late"), move |late| times.late(late))?;
+        let late = joined.late.flat_map(&of("late"), Times::late)?;
 
         let windows = counted(joined.on_time, &of("counts"), times)?
             .key_by(|part: &Part<Outcomes>| &part.model)
@@ -153,8 +153,8 @@ where
 /// What is told of a key, to be joined with what else is told of the same time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Told<K> {
-    /// The time, so much later as labels may come: when the watermark is there, all has come.
-    due: EventTime,
+    /// A time that it is of.
+    pub at: EventTime,
     pub what: What<K>,
 }
 
@@ -163,7 +163,6 @@ pub(super) struct Told<K> {
 pub(super) enum What<K> {
     Score {
         key: K,
-        at: EventTime,
         score: f64,
         model: Arc<VersionId>,
     },
@@ -184,7 +183,7 @@ impl<K> Told<K> {
 
 impl<K> Event for Told<K> {
     fn event_time(&self) -> EventTime {
-        self.due
+        self.at
     }
 }
 
@@ -194,7 +193,6 @@ struct Times {
     every: i64,
     /// How many of these figures are over.
     over: i64,
-    /// A multiple of them.
     within: i64,
     threshold: f64,
 }
@@ -216,19 +214,12 @@ impl Times {
         if !threshold.is_finite() {
             return Err(format!("expected a `threshold` that is a number, found {threshold}"));
         }
-        let within = (within + every - 1) / every * every;
         Ok(Times { every, over: over / every, within, threshold })
     }
 
-    /// When what is of this time is judged.
-    fn due(self, at: i64) -> EventTime {
-        EventTime(at.saturating_add(self.within))
-    }
-
-    fn score<K, A>(self, scored: Scored<Window<K, A>>) -> Told<K> {
+    fn score<K, A>(scored: Scored<Window<K, A>>) -> Told<K> {
         let Scored { of, score, model, .. } = scored;
-        let at = of.event_time();
-        Told { due: self.due(at.0), what: What::Score { key: of.key, at, score, model } }
+        Told { at: of.event_time(), what: What::Score { key: of.key, score, model } }
     }
 
     /// The label, once for each `every` that it is of.
@@ -238,42 +229,41 @@ impl Times {
             first.div_euclid(self.every)..=(label.to.0.saturating_sub(1)).div_euclid(self.every);
         let steps = steps.filter(move |_| first < label.to.0);
         steps.map(move |step| {
-            let due = self.due(step.saturating_mul(self.every));
-            Told { due, what: What::Label { label: label.clone(), first: EventTime(first) } }
+            let at = EventTime(step.saturating_mul(self.every));
+            Told { at, what: What::Label { label: label.clone(), first: EventTime(first) } }
         })
     }
 
     /// A label whose last time is judged already. What else comes late is of one that is not, or was told.
-    fn late<K>(self, late: Late<Told<K>>) -> Option<Label<K>> {
+    fn late<K>(late: Late<Told<K>>) -> Option<Label<K>> {
         match late.record.what {
             What::Label { label, .. } => {
-                let last = self.due(label.to.0.saturating_sub(1));
+                let last = EventTime(label.to.0.saturating_sub(1));
                 (late.start <= last && last < late.end).then_some(label)
             }
             What::Score { .. } => None,
         }
     }
 
-    /// The parts that outcomes of one `every`, due from `due` on, are of all that they count in.
+    /// The parts that the outcomes of one `every` are of the time before each end that they count for.
     fn parts(
         self,
-        ((model, due), counts): ((VersionId, EventTime), Outcomes),
+        ((model, start), counts): ((VersionId, EventTime), Outcomes),
     ) -> impl Iterator<Item = Part<Outcomes>> {
         (0..self.over).map(move |later| {
-            let at = EventTime(due.0.saturating_add(later.saturating_mul(self.every)));
+            let at = EventTime(start.0.saturating_add(later.saturating_mul(self.every)));
             Part { model: model.clone(), at, counts: counts.clone() }
         })
     }
 
-    /// The time that outcomes due then are of.
+    /// The time before the end of an `every`.
     fn over<A>(self, window: Window<VersionId, A>) -> Window<VersionId, A> {
-        let end = EventTime(window.end.0.saturating_sub(self.within));
-        let start = EventTime(end.0.saturating_sub(self.over.saturating_mul(self.every)));
-        Window { start, end, ..window }
+        let over = self.over.saturating_mul(self.every);
+        Window { start: EventTime(window.end.0.saturating_sub(over)), ..window }
     }
 }
 
-/// What came of this worker's scores, by version and by the time when it is due, for each epoch.
+/// What came of this worker's scores, by version and `every`, for each epoch.
 fn counted<'s, K: Key>(
     joined: Stream<'s, Window<K, Joined>>,
     name: &str,

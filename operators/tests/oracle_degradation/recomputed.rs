@@ -94,7 +94,7 @@ fn labels<'h>(
 }
 
 pub fn judge(scores: &[(u64, Score)], history: &History, bindings: &[Binding]) -> Judged {
-    let within = (history.labels_within_ms as i64 + EVERY - 1) / EVERY * EVERY;
+    let within = history.labels_within_ms as i64;
     let slot = |at: i64| at.div_euclid(EVERY) * EVERY;
     let judged = |at: i64| EventTime(slot(at) + EVERY + within);
     let labels: Vec<_> = labels(history, bindings).collect();
