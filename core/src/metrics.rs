@@ -59,6 +59,12 @@ pub struct Metrics {
     /// `tideflow_model_version{operator,model,version,digest}`: 1 for the version that scores on a worker's
     /// process, 0 for those that did.
     pub model_version: GaugeVec,
+    /// `tideflow_model_psi{operator,model,version,feature}`: the population stability index of a feature or an
+    /// output in the last window that had enough rows: of the last two versions that a worker compared.
+    pub model_psi: GaugeVec,
+    /// `tideflow_model_quality{operator,model,version,figure}`: how good scores were by their labels, in the last
+    /// time that had enough of them: of the last two versions that a worker judged.
+    pub model_quality: GaugeVec,
     /// `tideflow_sink_records_total{sink}`: records published.
     pub sink_records: IntCounterVec,
     /// `tideflow_sink_seconds{sink}`: from an epoch's hand-over to its publication.
@@ -191,6 +197,18 @@ impl Default for Metrics {
                 "model_version",
                 "1 for the version of a model that scores, 0 for those that did.",
                 &["operator", "model", "version", "digest"],
+            ),
+            model_psi: levels(
+                r,
+                "model_psi",
+                "The population stability index of a feature or an output against the training.",
+                &["operator", "model", "version", "feature"],
+            ),
+            model_quality: levels(
+                r,
+                "model_quality",
+                "How good a model's scores were, by labels that came later.",
+                &["operator", "model", "version", "figure"],
             ),
             sink_records: counts(r, "sink_records_total", "Records published.", &["sink"]),
             sink_seconds: spread(

@@ -27,6 +27,8 @@ pub enum Reason {
     NoTimestamp,
     /// A model could not score the row.
     NotScored,
+    /// The record came after all that it is of was over.
+    Late,
 }
 
 impl Reason {
@@ -42,6 +44,7 @@ impl Reason {
             Reason::FutureTime => "future_time",
             Reason::NoTimestamp => "no_timestamp",
             Reason::NotScored => "not_scored",
+            Reason::Late => "late",
         }
     }
 }

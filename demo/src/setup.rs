@@ -85,7 +85,7 @@ pub fn prepare(
         late: broker.topic(&late),
         rejects: broker.topic(&rejects),
         partitions,
-        candidates: String::new(),
+        ..config.topics
     };
     Ok((broker, config, framework))
 }

@@ -1,8 +1,10 @@
 //! A model without files: the documented double for tests.
 
+use std::collections::BTreeMap;
+
 use sha2::{Digest, Sha256};
 
-use crate::{DType, Feature, Model, ScoreError, Signature};
+use crate::{DType, Distribution, Feature, Model, ScoreError, Signature};
 
 /// A weighted sum of the features plus a bias, optionally through the logistic function.
 ///
@@ -21,6 +23,7 @@ use crate::{DType, Feature, Model, ScoreError, Signature};
 #[derive(Debug, Clone)]
 pub struct LinearModel {
     signature: Signature,
+    reference: BTreeMap<String, Distribution>,
     weights: Vec<f64>,
     bias: f64,
     logistic: bool,
@@ -47,7 +50,8 @@ impl LinearModel {
             outputs: vec!["score".to_string()],
             batch_rows: 256,
         };
-        Self { signature, weights: weights.to_vec(), bias, logistic: false }.with_digest()
+        let (reference, weights) = (BTreeMap::new(), weights.to_vec());
+        Self { signature, reference, weights, bias, logistic: false }.with_digest()
     }
 
     /// The same model with its score taken through `1 / (1 + exp(-x))`, so between 0 and 1.
@@ -65,6 +69,12 @@ impl LinearModel {
     /// The same model for calls of so many rows.
     pub fn batch_rows(mut self, rows: usize) -> Self {
         self.signature.batch_rows = rows;
+        self
+    }
+
+    /// The same model, of which it is known how a feature or an output was distributed at training.
+    pub fn trained_on(mut self, name: &str, distribution: Distribution) -> Self {
+        self.reference.insert(name.to_string(), distribution);
         self
     }
 
@@ -87,6 +97,10 @@ impl LinearModel {
 impl Model for LinearModel {
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    fn reference(&self) -> &BTreeMap<String, Distribution> {
+        &self.reference
     }
 
     fn score(&self, rows: &[f64], count: usize, out: &mut Vec<f64>) -> Result<(), ScoreError> {

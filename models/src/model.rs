@@ -1,8 +1,10 @@
 //! What a model is: the trait, and the signature that it shows.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{ModelLoadError, ScoreError};
+use crate::{Distribution, ModelLoadError, ScoreError};
 
 /// Something that scores rows of features. Every implementation promises:
 /// 1. `score` replaces what `out` held by `count` x [`Signature::outputs`] values, row by row, in
@@ -14,7 +16,7 @@ use crate::{ModelLoadError, ScoreError};
 /// 3. any number of threads may score at once; none waits for another's batch;
 /// 4. a row that holds a NaN or an infinity is scored like any other: what comes out is the model's
 ///    affair;
-/// 5. the signature never changes.
+/// 5. the signature and the reference never change.
 ///
 /// ```
 /// use tideflow_models::{LinearModel, Model};
@@ -37,6 +39,12 @@ pub trait Model: Send + Sync + 'static {
     /// other types than `float64` are widened; a whole number that `f64` does not hold becomes NaN. Fails
     /// where `rows` has another length ([`ScoreError::Rows`]) or the native library fails.
     fn score(&self, rows: &[f64], count: usize, out: &mut Vec<f64>) -> Result<(), ScoreError>;
+
+    /// How features and outputs were distributed at training, by their names; of none that nobody has told of.
+    fn reference(&self) -> &BTreeMap<String, Distribution> {
+        static NOBODY_TOLD: BTreeMap<String, Distribution> = BTreeMap::new();
+        &NOBODY_TOLD
+    }
 
     /// Makes ready for batches of `count` rows: scores a few, so that the first real one does not pay
     /// for what a backend does only once, and tries promise 2 on them.
@@ -105,6 +113,14 @@ impl DType {
             DType::Float32 => (value as f32).is_finite(),
             DType::Float64 => value.is_finite(),
             DType::Int64 => value.abs() <= Self::WHOLE_MAX && value.fract() == 0.0,
+        }
+    }
+
+    /// The number of this type that a model is given for `value`.
+    pub fn nearest(self, value: f64) -> f64 {
+        match self {
+            DType::Float32 => f64::from(value as f32),
+            DType::Float64 | DType::Int64 => value,
         }
     }
 

@@ -1,6 +1,6 @@
 //! TensorFlow SavedModels.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::iter;
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use tensorflow::{
 use crate::folder::{digest, expect_file, expect_folder};
 use crate::native::{self, OpenError};
 use crate::tensors::{Numbers, Port};
-use crate::{DType, Manifest, Model, ModelLoadError, ScoreError, Signature};
+use crate::{DType, Distribution, Manifest, Model, ModelLoadError, ScoreError, Signature};
 
 const LIBRARY: &str = "TensorFlow";
 
@@ -113,6 +113,10 @@ impl TensorFlowModel {
 impl Model for TensorFlowModel {
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    fn reference(&self) -> &BTreeMap<String, Distribution> {
+        &self.manifest.reference
     }
 
     fn score(&self, rows: &[f64], count: usize, out: &mut Vec<f64>) -> Result<(), ScoreError> {

@@ -9,7 +9,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::http::{Http, HttpAccess, HttpError};
-use crate::{DType, ErrorKind, Manifest, Model, ModelLoadError, ScoreError, Signature, VersionId};
+use crate::{
+    DType, Distribution, ErrorKind, Manifest, Model, ModelLoadError, ScoreError, Signature,
+    VersionId,
+};
 
 /// How a server is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -226,6 +229,10 @@ impl ServingModel {
 impl Model for ServingModel {
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    fn reference(&self) -> &BTreeMap<String, Distribution> {
+        &self.manifest.reference
     }
 
     fn score(&self, rows: &[f64], count: usize, out: &mut Vec<f64>) -> Result<(), ScoreError> {

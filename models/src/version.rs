@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tideflow_core::Key;
 
 use crate::{Model, ModelLoadError, Signature};
 
@@ -38,6 +39,17 @@ impl VersionId {
             digest: signature.digest.clone(),
             batch_rows: signature.batch_rows,
         }
+    }
+}
+
+/// By its text.
+impl Key for VersionId {
+    fn stable_hash(&self) -> u64 {
+        self.to_string().stable_hash()
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.name.capacity() + self.version.capacity() + self.digest.capacity()
     }
 }
 

@@ -20,13 +20,21 @@ pub struct Hysteresis {
     clear_below: f64,
     at_least: u32,
     forget_after: Duration,
+    /// What lies below raises: scores and thresholds are taken with the other sign.
+    falling: bool,
 }
 
 impl Hysteresis {
     /// Raises when a score lies above this; clears below it unless told otherwise.
     pub fn raise_above(score: f64) -> Self {
         let (at_least, forget_after) = (1, minutes(24 * 60));
-        Hysteresis { raise_above: score, clear_below: score, at_least, forget_after }
+        let (raise_above, clear_below) = (score, score);
+        Hysteresis { raise_above, clear_below, at_least, forget_after, falling: false }
+    }
+
+    /// Raises when a score lies below this; clears above it unless told otherwise.
+    pub fn raise_below(score: f64) -> Self {
+        Hysteresis { falling: true, ..Self::raise_above(-score) }
     }
 
     /// Clears when a score lies below this: at most the score that raises. The gap between them keeps
@@ -34,6 +42,12 @@ impl Hysteresis {
     #[must_use]
     pub fn clear_below(self, score: f64) -> Self {
         Hysteresis { clear_below: score, ..self }
+    }
+
+    /// Clears an alarm that is raised below a score when one lies above this: at least that score.
+    #[must_use]
+    pub fn clear_above(self, score: f64) -> Self {
+        self.clear_below(-score)
     }
 
     /// Raises only after this many windows of the key, one after the other, lay above. Windows in
@@ -48,6 +62,11 @@ impl Hysteresis {
     #[must_use]
     pub fn forget_after(self, silence: Duration) -> Self {
         Hysteresis { forget_after: silence, ..self }
+    }
+
+    /// A score, or a threshold, as it is meant: more is worse.
+    fn graded(self, score: f64) -> f64 {
+        if self.falling { -score } else { score }
     }
 }
 
@@ -110,15 +129,19 @@ impl<'s, K: Key, A: ExchangeData + Clone> Alarms<'s, K> for Stream<'s, Scored<Wi
     fn alarm(self, name: &str, when: Hysteresis) -> Result<Stream<'s, Alarm<K>>, BuildError> {
         let (raise, clear) = (when.raise_above, when.clear_below);
         if !raise.is_finite() || !clear.is_finite() || clear > raise {
-            let what = format!(
-                "expected numbers, `clear_below` at most `raise_above`; found {clear} and {raise}"
-            );
+            let (raise, clear) = (when.graded(raise), when.graded(clear));
+            let expected = match when.falling {
+                false => "`clear_below` at most `raise_above`",
+                true => "`clear_above` at least `raise_below`",
+            };
+            let what = format!("expected numbers, {expected}; found {clear} and {raise}");
             return Err(BuildError::invalid(name, what));
         }
-        let about = format!(
-            "raised above {} for {} windows, cleared below {}",
-            when.raise_above, when.at_least, when.clear_below
-        );
+        let [above, below] = if when.falling { ["below", "above"] } else { ["above", "below"] };
+        let (raise, clear) = (when.graded(raise), when.graded(clear));
+        let at_least = when.at_least;
+        let about =
+            format!("raised {above} {raise} for {at_least} windows, cleared {below} {clear}");
         let logic = Watch::new(name, when, self.flow().job().metrics.alarms.clone());
         let group = |s: &Scored<Window<K, A>>| KeyGroup::of(s.of.key.stable_hash());
         let (alarms, _) = self.stateful(name, about, "", group, logic)?;
@@ -222,7 +245,8 @@ impl<K: Key, A> Watch<K, A> {
 
     fn see(&mut self, of: Window<K, A>, score: f64, out: &mut Emit<Alarm<K>>) {
         let (when, Window { key, start, end, .. }) = (self.when, of);
-        let (high, before) = (score > when.raise_above, self.keys.get(&key).copied());
+        let graded = when.graded(score);
+        let (high, before) = (graded > when.raise_above, self.keys.get(&key).copied());
         if !high && before.is_none() {
             return; // a healthy key costs nothing
         }
@@ -237,7 +261,7 @@ impl<K: Key, A> Watch<K, A> {
             watched.raised |= watched.above >= when.at_least;
         } else {
             watched.above = 0;
-            let low = score < when.clear_below;
+            let low = graded < when.clear_below;
             watched.raised &= !low;
         }
         if high || watched.raised {
@@ -287,8 +311,13 @@ mod tests {
         out.take().iter().map(|a| (a.state, a.start.0 / 60_000, a.since.0 / 60_000)).collect()
     }
 
-    const WHEN: Hysteresis =
-        Hysteresis { raise_above: 0.9, clear_below: 0.6, at_least: 2, forget_after: minutes(10) };
+    const WHEN: Hysteresis = Hysteresis {
+        raise_above: 0.9,
+        clear_below: 0.6,
+        at_least: 2,
+        forget_after: minutes(10),
+        falling: false,
+    };
 
     #[test]
     fn one_high_score_raises_nothing() {
@@ -300,6 +329,14 @@ mod tests {
         let scores = [(0, 0.1), (1, 0.95), (2, 0.95), (3, 0.95), (4, 0.7), (5, 0.95), (6, 0.5)];
         let expected = [(AlarmState::Raised, 2, 1), (AlarmState::Cleared, 6, 1)];
         assert_eq!(run(WHEN, &scores), expected);
+    }
+
+    #[test]
+    fn where_less_is_worse_it_is_the_other_way_round() {
+        let when = Hysteresis::raise_below(0.5).clear_above(0.75).for_at_least(2);
+        let scores = [(0, 0.5), (1, 0.25), (2, 0.25), (3, 0.5), (4, 0.75), (5, 1.0)];
+        let expected = [(AlarmState::Raised, 2, 1), (AlarmState::Cleared, 5, 1)];
+        assert_eq!(run(when, &scores), expected);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a graph does with a stream. One operator is one file and one extension trait.
 
 mod alarm;
+mod degradation;
 mod infer;
 mod key_by;
 mod last_rows;
@@ -10,6 +11,10 @@ mod view;
 mod window;
 
 pub use alarm::{Alarm, AlarmState, Alarms, Hysteresis};
+pub use degradation::{
+    Aspect, Degraded, Drift, DriftOptions, Judge, JudgeOptions, Judged, Label, Quality, Watched,
+    psi,
+};
 pub use infer::{
     CANDIDATE_DEFAULTS, Candidate, CandidateConfig, Compared, Features, Infer, InferOptions,
     Inferred, MODEL_DEFAULTS, ModelConfig, OnFailure, Policy, Scored, Scorer, Slice,

@@ -10,6 +10,8 @@ use tideflow::operators::{CANDIDATE_DEFAULTS, CandidateConfig, MODEL_DEFAULTS};
 use tideflow::prelude::*;
 use tideflow::sinks::kafka::KafkaSinkConfig;
 
+use super::{DriftConfig, QualityConfig};
+
 /// The defaults and manual of [`DeviceHealth`].
 pub const DEFAULTS: &[&str] = &[
     JOB_DEFAULTS,
@@ -36,6 +38,12 @@ pub struct DeviceHealth {
     pub candidate: CandidateConfig,
     /// When a score is an alarm.
     pub alarm: AlarmConfig,
+    /// When the model's rows are too far from its training.
+    pub drift: DriftConfig,
+    /// What devices truly were: the second input, if there is one.
+    pub labels: KafkaSourceConfig,
+    /// When the model's scores are too far from that.
+    pub quality: QualityConfig,
     /// The outputs.
     pub topics: Topics,
 }
@@ -47,17 +55,19 @@ impl DeviceHealth {
         problems.extend(self.job.problems("job"));
         problems.extend(self.model.problems("model"));
         problems.extend(self.candidate.problems("candidate", &self.model));
+        problems.extend(self.watch_problems());
         let mut topics = vec![
             ("readings.topic", self.readings.topic.as_str()),
-            ("topics.windows", &self.topics.windows),
-            ("topics.scores", &self.topics.scores),
-            ("topics.alarms", &self.topics.alarms),
-            ("topics.late", &self.topics.late),
-            ("topics.rejects", &self.topics.rejects),
+            ("topics.windows", self.topics.windows.as_str()),
+            ("topics.scores", self.topics.scores.as_str()),
+            ("topics.alarms", self.topics.alarms.as_str()),
+            ("topics.late", self.topics.late.as_str()),
+            ("topics.rejects", self.topics.rejects.as_str()),
         ];
         if !self.topics.candidates.is_empty() {
-            topics.push(("topics.candidates", &self.topics.candidates));
+            topics.push(("topics.candidates", self.topics.candidates.as_str()));
         }
+        topics.extend(self.watch_topics());
         problems.extend(topic_problems(&topics));
         let AlarmConfig { raise_above, clear_below, .. } = self.alarm;
         if clear_below > raise_above {
@@ -106,6 +116,12 @@ pub struct Topics {
     pub rejects: String,
     /// Scores of a candidate beside those of the model; empty: nowhere.
     pub candidates: String,
+    /// The model's rows against its training; empty: they are not compared.
+    pub drift: String,
+    /// The model's scores against the labels.
+    pub quality: String,
+    /// Alarms of the model; empty: there are none.
+    pub model_alarms: String,
     /// The number of partitions that each must have; 0 for any.
     pub partitions: usize,
 }
@@ -160,5 +176,20 @@ impl Topics {
     /// Dead letters.
     pub fn rejects(&self) -> KafkaSinkConfig {
         self.sink(&self.rejects)
+    }
+
+    /// The model's rows against its training.
+    pub fn drift(&self) -> KafkaSinkConfig {
+        self.sink(&self.drift)
+    }
+
+    /// The model's scores against the labels.
+    pub fn quality(&self) -> KafkaSinkConfig {
+        self.sink(&self.quality)
+    }
+
+    /// Alarms of the model.
+    pub fn model_alarms(&self) -> KafkaSinkConfig {
+        self.sink(&self.model_alarms)
     }
 }

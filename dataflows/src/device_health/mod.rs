@@ -1,17 +1,23 @@
 //! The health of a fleet: readings in; minute statistics, scores and alarms out.
 
 mod config;
+mod model_records;
 mod records;
 mod stats;
+mod watch;
+mod watch_config;
 
 pub use config::{AlarmConfig, DEFAULTS, DeviceHealth, Topics, WindowConfig};
+pub use model_records::{DriftRecord, LabelRecord, ModelAlarmRecord, QualityRecord};
 pub use records::{AlarmRecord, CandidateRecord, LateRecord, ScoreRecord, WindowRecord};
 pub use stats::ReadingStats;
+pub use watch_config::{DriftConfig, QualityConfig};
 
 use tideflow::prelude::*;
 
 use crate::Reading;
 use records::Minute;
+use watch::watch;
 
 /// Scores every device once a window, and raises an alarm when its health model says so.
 ///
@@ -27,6 +33,7 @@ pub fn device_health(flow: &Flow<'_>, config: &DeviceHealth) -> Result<(), Build
 
     let topics = &config.topics;
     let health = windows.on_time.clone().infer("health", &config.model)?;
+    let rejects = watch(flow, config, &health, rejects.and(health.failed.clone()))?;
     let scored = match config.candidate.beside(&config.model) {
         None => health.scored,
         Some((model, slice)) => {
@@ -53,6 +60,5 @@ pub fn device_health(flow: &Flow<'_>, config: &DeviceHealth) -> Result<(), Build
     let late_out = windows.late.map("late records", LateRecord::from)?;
     flow.sink("late out", late_out, KafkaSink::json(&config.kafka, &topics.late()))?;
 
-    let rejects = rejects.and(health.failed);
     flow.sink("rejects out", rejects, KafkaSink::dead_letters(&config.kafka, &topics.rejects()))
 }

@@ -6,6 +6,7 @@
 
 mod batch;
 mod crash;
+mod degraded;
 mod failing;
 mod fleet;
 mod fleet_view;

@@ -4,16 +4,26 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tideflow_core::Epoch;
-use tideflow_core::timely::dataflow::operators::Capability;
+use tideflow_core::timely::dataflow::operators::{Capability, InputCapability};
 
 use super::Features;
 use super::pool::Version;
 
-/// Capabilities of an epoch, for what came of its records and for saying that the model has failed.
+/// Capabilities of an epoch: for what came of its records, for saying that the model has failed, and for who scored
+/// it.
 #[derive(Clone)]
 pub(super) struct At {
     pub tried: Capability<Epoch>,
     pub failures: Capability<Epoch>,
+    pub by: Capability<Epoch>,
+}
+
+impl At {
+    /// Those that a record's give.
+    pub fn of(capability: &InputCapability<Epoch>, epoch: Epoch) -> At {
+        let output = |number| capability.delayed(&epoch, number);
+        At { tried: output(0), failures: output(1), by: output(2) }
+    }
 }
 
 /// Records of one epoch within a batch.

@@ -11,12 +11,23 @@ use tideflow_core::timely::dataflow::operators::generic::builder_rc::OperatorBui
 use tideflow_core::{BuildError, Check, CheckFailure, Epoch, Flow, Mode, OperatorName, Stream};
 use tideflow_models::{ModelLoadError, ModelRef, Shelf, VersionId};
 
+use super::pool::Version;
 use super::run::{Outputs, Run};
 use super::settle::{Ruled, Split, Streams, Tried, settle};
 use super::versions::Versions;
 use super::{Features, InferOptions, OnFailure, failed, features, follow};
 
-/// Has a model score a stream, and makes two streams of what comes of its records. Returns the operator's node too.
+/// An operator that has a model score.
+pub(super) struct Built<'s, D: 'static, S: Split<D>> {
+    /// Its node in the graph.
+    pub node: usize,
+    /// What is made of what comes of its records.
+    pub streams: Streams<'s, D, S>,
+    /// Which version has scored an epoch.
+    pub by: StreamVec<'s, Epoch, Arc<Version>>,
+}
+
+/// Has a model score a stream, and makes two streams of what comes of its records.
 ///
 /// # Errors
 /// When the name is taken, an option is 0, or the model cannot be loaded or takes other features.
@@ -25,7 +36,7 @@ pub(super) fn infer_into<'s, D: Features + ExchangeData + Clone, S: Split<D>>(
     name: &str,
     (model, options): (ModelRef, InferOptions),
     split: impl FnOnce(OperatorName, &Flow<'s>) -> S,
-) -> Result<(usize, Streams<'s, D, S>), BuildError> {
+) -> Result<Built<'s, D, S>, BuildError> {
     let flow = records.flow();
     check_options(name, options)?;
     let about = format!("model {}", model.as_str());
@@ -41,11 +52,13 @@ pub(super) fn infer_into<'s, D: Features + ExchangeData + Clone, S: Split<D>>(
         }
     };
     let ruled = recorded(&flow, name)?;
-    let (tried, failures) = score(&flow, name, records.into_timely(), shelf, options, &ruled);
+    let Tries { tried, failures, by } =
+        score(&flow, name, records.into_timely(), shelf, options, &ruled);
     let rulings =
         (options.on_failure != OnFailure::Stop).then(|| flow.rule(name.as_str(), failures));
     let split = split(name, &flow);
-    Ok((node, settle(&flow, name, tried, rulings, ruled, split)))
+    let streams = settle(&flow, name, tried, rulings, ruled, split);
+    Ok(Built { node, streams, by })
 }
 
 /// What earlier starts have ruled upon epochs that are replayed.
@@ -61,9 +74,14 @@ fn recorded(flow: &Flow<'_>, name: OperatorName) -> Result<BTreeMap<Epoch, Ruled
     parsed.collect()
 }
 
-type Tries<'s, D> = (StreamVec<'s, Epoch, Tried<D>>, StreamVec<'s, Epoch, String>);
+/// What comes of records, what is to be ruled upon epochs that the model has failed in, and who scored them.
+struct Tries<'s, D: 'static> {
+    tried: StreamVec<'s, Epoch, Tried<D>>,
+    failures: StreamVec<'s, Epoch, String>,
+    by: StreamVec<'s, Epoch, Arc<Version>>,
+}
 
-/// Has the model score records; the second stream says what is to be ruled upon epochs that it has failed in.
+/// Has the model score records.
 fn score<'s, D: Features + ExchangeData + Clone>(
     flow: &Flow<'s>,
     name: OperatorName,
@@ -77,6 +95,7 @@ fn score<'s, D: Features + ExchangeData + Clone>(
     let mut data = builder.new_input(records, Pipeline);
     let (tried, tried_stream) = builder.new_output();
     let (failures, failures_stream) = builder.new_output();
+    let (by, by_stream) = builder.new_output();
     // Leads to no output: records that wait for an opening hold their epochs themselves.
     let mut openings =
         openings.map(|openings| builder.new_input_connection(openings, Pipeline, []));
@@ -91,8 +110,11 @@ fn score<'s, D: Features + ExchangeData + Clone>(
         let versions = Versions::new(name, shelf, flow.job());
         Run::new(name, versions, options, ruled.clone(), (waker(), again), flow)
     });
-    let (tried, failures) = (OutputBuilder::from(tried), OutputBuilder::from(failures));
-    let mut out = Outputs { tried, failures };
+    let mut out = Outputs {
+        tried: OutputBuilder::from(tried),
+        failures: OutputBuilder::from(failures),
+        by: OutputBuilder::from(by),
+    };
     builder.build_reschedule(move |capabilities| {
         drop(capabilities);
         move |frontiers| {
@@ -109,7 +131,7 @@ fn score<'s, D: Features + ExchangeData + Clone>(
             })
         }
     });
-    (tried_stream, failures_stream)
+    Tries { tried: tried_stream, failures: failures_stream, by: by_stream }
 }
 
 fn check_options(name: &str, options: InferOptions) -> Result<(), BuildError> {

@@ -111,7 +111,8 @@ impl<'s, D: Features + ExchangeData + Clone> Candidate<'s, D> {
         let (node, label) = origins.first().copied().expect("a stream comes from somewhere");
         let within = Stream::new(&flow, node, label, within);
         let compare = |name, flow: &Flow<'s>| Compare::new(name, slice.publish, flow);
-        let (node, (counts, compared)) = infer_into(within, name, (model, options), compare)?;
+        let built = infer_into(within, name, (model, options), compare)?;
+        let (node, (counts, compared)) = (built.node, built.streams);
         let scored = match slice.publish {
             true => {
                 let others = Stream::new(&flow, node, "others", others);

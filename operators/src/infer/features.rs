@@ -85,6 +85,7 @@ pub(super) fn collect<'s, D: Features + ExchangeData + Clone>(
     });
     Ok(Inferred {
         failed: Stream::new(&flow, node, "failed", scored.clone().flat_map(|_| None)),
+        by: scored.clone().flat_map(|_| None),
         scored: Stream::new(&flow, node, "", scored),
     })
 }

@@ -12,18 +12,21 @@ mod scored;
 mod settle;
 mod versions;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tideflow_core::timely::ExchangeData;
-use tideflow_core::{BuildError, Rejected, Stream};
+use tideflow_core::timely::dataflow::StreamVec;
+use tideflow_core::{BuildError, Epoch, Rejected, Stream};
 use tideflow_models::{ModelLoadError, ModelRef};
 
-use build::infer_into;
+use build::{Built, infer_into};
 use scored::Scores;
 
 pub use candidate::{Candidate, Compared, Slice};
 pub use config::{CANDIDATE_DEFAULTS, CandidateConfig, MODEL_DEFAULTS, ModelConfig, Policy};
 pub use features::Features;
+pub(crate) use pool::Version;
 pub use scored::Scored;
 pub use settle::OnFailure;
 
@@ -88,6 +91,8 @@ pub struct Inferred<'s, D: 'static> {
     pub scored: Stream<'s, Scored<D>>,
     /// Records that could not be scored.
     pub failed: Stream<'s, Rejected>,
+    /// Who scored the records of an epoch, before these.
+    pub(crate) by: StreamVec<'s, Epoch, Arc<Version>>,
 }
 
 /// Scores a stream.
@@ -118,10 +123,12 @@ impl<'s, D: Features + ExchangeData + Clone> Infer<'s, D> for Stream<'s, D> {
             return features::collect(self, name, rows);
         }
         let model = model.scorer().map_err(|e| failed(name, e))?;
-        let (node, (scored, failed)) = infer_into(self, name, model, Scores::new)?;
+        let Built { node, streams: (scored, failed), by } =
+            infer_into(self, name, model, Scores::new)?;
         Ok(Inferred {
             scored: Stream::new(&flow, node, "", scored),
             failed: Stream::new(&flow, node, "failed", failed),
+            by,
         })
     }
 }

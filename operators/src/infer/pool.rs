@@ -9,7 +9,7 @@ use tideflow_core::timely::scheduling::SyncActivator;
 use tideflow_models::{Model, ScoreError, VersionId};
 
 /// A version that scores.
-pub(super) struct Version {
+pub(crate) struct Version {
     pub id: Arc<VersionId>,
     pub model: Arc<dyn Model>,
 }

@@ -22,10 +22,12 @@ use super::{Features, InferOptions};
 
 pub(super) type Output<D> = OutputBuilder<Epoch, CapacityContainerBuilder<Vec<D>>>;
 
-/// What came of records, and what is to be ruled upon epochs that the model has failed in.
+/// What came of records, what is to be ruled upon epochs that the model has failed in, and who scored an epoch: said
+/// before what came of it.
 pub(super) struct Outputs<D: 'static> {
     pub tried: Output<Tried<D>>,
     pub failures: Output<String>,
+    pub by: Output<Arc<Version>>,
 }
 
 /// Records whose version is not known yet, or not open.
@@ -114,8 +116,7 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
         out: &mut Outputs<D>,
     ) {
         let epoch = *capability.least().expect("records carry one epoch");
-        let at =
-            || At { tried: capability.delayed(&epoch, 0), failures: capability.delayed(&epoch, 1) };
+        let at = || At::of(capability, epoch);
         // Behind those that are held already.
         if self.held.contains_key(&epoch) || !self.add_all(epoch, &at, items, out) {
             let held = self.held.entry(epoch);
@@ -322,7 +323,7 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
 }
 
 fn give<D: Clone + 'static>(
-    version: &Version,
+    version: &Arc<Version>,
     segments: Vec<Segment<D>>,
     scores: &[f64],
     out: &mut Outputs<D>,
@@ -338,6 +339,7 @@ fn give<D: Clone + 'static>(
             };
             tried.push(Tried { of, model: version.id.clone(), outcome });
         }
+        out.by.activate().session(&at.by).give(version.clone());
         out.tried.activate().session(&at.tried).give_container(&mut tried);
     }
 }

@@ -56,6 +56,14 @@ impl Total {
         units
     }
 
+    /// Adds all that another one has.
+    pub fn include(&mut self, other: &Total) {
+        self.count += other.count;
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+        self.sum = self.sum.saturating_add(other.sum);
+    }
+
     /// How many values were added.
     pub fn count(&self) -> u64 {
         self.count

@@ -61,12 +61,24 @@ pub trait Aggregate<D>: Default + 'static {
 #[derive(Clone, Copy, Debug)]
 pub struct Tumbling {
     length: Duration,
+    open_for: Duration,
 }
 
 impl Tumbling {
     /// Windows of this length; at least a millisecond.
     pub fn of(length: Duration) -> Self {
-        Tumbling { length }
+        Tumbling { length, open_for: Duration::ZERO }
+    }
+
+    /// The same windows, which close only so much later than at their end: what comes late by less is in them.
+    #[must_use]
+    pub fn open_for(self, longer: Duration) -> Self {
+        Tumbling { open_for: longer, ..self }
+    }
+
+    /// The start of the window that a time lies in.
+    pub(crate) fn start_of(self, at: EventTime) -> EventTime {
+        Self::start(millis(self.length), at)
     }
 
     fn start(length_ms: i64, at: EventTime) -> EventTime {
@@ -87,10 +99,10 @@ pub struct Window<K, A> {
     pub value: A,
 }
 
-/// By its start, so that windows of windows are those that it lies in.
+/// A window is there from its last millisecond on.
 impl<K, A> Event for Window<K, A> {
     fn event_time(&self) -> EventTime {
-        self.start
+        EventTime(self.end.0.saturating_sub(1))
     }
 }
 
@@ -119,8 +131,8 @@ impl<'s, D, F> Keyed<'s, D, F>
 where
     D: Event + ExchangeData + Clone,
 {
-    /// Yields the aggregate of each key and window, once, when the watermark reaches the window's end;
-    /// a record whose window closed in an earlier epoch comes out of `late` instead.
+    /// Yields the aggregate of each key and window, once, when the watermark reaches the window's end, or lies
+    /// behind it by as much as the windows stay open for; a record whose window closed in an earlier epoch comes out of `late` instead.
     ///
     /// State: the accumulator of each key in each open window, and up to 70 bytes beside it; gone when
     /// the window closes. Assumes: nothing about order. Fails: never.
@@ -170,6 +182,7 @@ where
         let logic = TumblingWindow {
             key: self.key,
             length_ms,
+            open_for: windows.open_for,
             watermark: EventTime::MIN,
             table: WindowTable::<D, K, A>::new(),
             closed: count(&metrics.windows),
@@ -190,6 +203,7 @@ where
 struct TumblingWindow<D, K, A, F> {
     key: F,
     length_ms: i64,
+    open_for: Duration,
     watermark: EventTime,
     table: WindowTable<D, K, A>,
     closed: IntCounter,
@@ -223,11 +237,12 @@ where
 
     fn fold(&mut self, items: &mut Vec<D>, side: &mut Emit<Late<D>>) {
         let (all, mut late) = (items.len() as u64, 0);
+        // By the watermark of the epoch before: the one that closed windows.
+        let closed = self.watermark.minus(self.open_for);
         for record in items.drain(..) {
             let start = Tumbling::start(self.length_ms, record.event_time());
             let end = EventTime(start.0.saturating_add(self.length_ms));
-            // Against the watermark of the epoch before: the one that closed windows.
-            if end <= self.watermark {
+            if end <= closed {
                 late += 1;
                 side.push(Late { record, start, end, watermark: self.watermark });
             } else {
@@ -244,9 +259,10 @@ where
         }
         self.watermark = bound.watermark;
         let length_ms = self.length_ms;
-        // A window is closed when its end <= watermark, that is when its start is before this:
-        let limit = EventTime(bound.watermark.0.saturating_sub(length_ms).saturating_add(1));
-        let limit = if bound.watermark == EventTime::MAX { EventTime::MAX } else { limit };
+        // A window is closed when its end <= closed, that is when its start is before this:
+        let closed = bound.watermark.minus(self.open_for);
+        let limit = EventTime(closed.0.saturating_sub(length_ms).saturating_add(1));
+        let limit = if closed == EventTime::MAX { EventTime::MAX } else { limit };
         let mut windows = 0;
         self.table.close_before(limit, |start, key, value| {
             windows += 1;

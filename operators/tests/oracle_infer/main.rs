@@ -6,6 +6,8 @@ mod candidate;
 mod killed;
 #[path = "../shared/memory.rs"]
 mod memory;
+mod moved;
+#[path = "../shared/registry.rs"]
 mod registry;
 mod rulings;
 #[path = "../shared/shape.rs"]

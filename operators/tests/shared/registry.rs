@@ -7,32 +7,46 @@ use std::thread;
 use std::time::Duration;
 
 use tideflow_models::{
-    LinearModel, Model, ModelLoadError, ScoreError, Signature, VersionId, Versions,
+    Distribution, LinearModel, Model, ModelLoadError, ScoreError, Signature, VersionId, Versions,
 };
 
 /// Three versions, of which one is current. Clones are the same, but for what is broken.
 #[derive(Clone)]
 pub struct Registry {
-    shared: Arc<Shared>,
-    broken: Option<&'static str>,
+    pub shared: Arc<Shared>,
+    pub broken: Option<&'static str>,
 }
 
-struct Shared {
+pub struct Shared {
     moves_every: usize,
     calls: AtomicUsize,
-    current: AtomicUsize,
-    tried: Mutex<BTreeMap<String, usize>>,
+    /// The place of the current one among them.
+    pub current: AtomicUsize,
+    /// How often each was opened, or not.
+    pub tried: Mutex<BTreeMap<String, usize>>,
 }
 
-const VERSIONS: [&str; 3] = ["1", "2", "3"];
+pub const VERSIONS: [&str; 3] = ["1", "2", "3"];
 
-fn weight(version: &str) -> f64 {
+pub fn weight(version: &str) -> f64 {
     version.parse::<f64>().expect("a number") / 7.0
 }
 
-fn linear(version: &str) -> LinearModel {
-    let features = [("value", "1")];
-    LinearModel::new("numbers", &features, &[weight(version)], 0.5).version(version).batch_rows(4)
+/// Version 1 knows how it was trained, 2 does not, and 3 knows it of its feature alone.
+pub fn linear(version: &str) -> LinearModel {
+    let model = LinearModel::new("numbers", &[("value", "1")], &[weight(version)], 0.5);
+    let model = model.version(version).batch_rows(4);
+    let bins = |edges: &[f64], shares: &[f64]| Distribution {
+        edges: edges.to_vec(),
+        shares: shares.to_vec(),
+    };
+    match version {
+        "1" => model
+            .trained_on("value", bins(&[-10.0, 0.0, 10.0], &[0.25; 4]))
+            .trained_on("score", bins(&[0.0, 1.0], &[0.5, 0.5, 0.0])),
+        "3" => model.trained_on("value", bins(&[5.0], &[0.5, 0.5])),
+        _ => model,
+    }
 }
 
 impl Registry {
@@ -45,27 +59,6 @@ impl Registry {
             tried: Mutex::default(),
         };
         Registry { shared: Arc::new(shared), broken: None }
-    }
-
-    /// The same, where this version cannot be opened.
-    pub fn with_broken(self, version: &'static str) -> Self {
-        Registry { broken: Some(version), ..self }
-    }
-
-    /// Has this version be current.
-    pub fn move_to(&self, version: &str) {
-        let at = VERSIONS.iter().position(|v| *v == version).expect("there is one");
-        self.shared.current.store(at, Ordering::SeqCst);
-    }
-
-    /// How often a version was opened, or not.
-    pub fn tried(&self, version: &str) -> usize {
-        self.shared.tried.lock().unwrap().get(version).copied().unwrap_or(0)
-    }
-
-    /// What a version makes of a number.
-    pub fn expected(&self, version: &str, value: f64) -> f64 {
-        0.5 + value * weight(version)
     }
 }
 
@@ -99,6 +92,10 @@ struct Moving {
 impl Model for Moving {
     fn signature(&self) -> &Signature {
         self.model.signature()
+    }
+
+    fn reference(&self) -> &BTreeMap<String, Distribution> {
+        self.model.reference()
     }
 
     fn score(&self, rows: &[f64], count: usize, out: &mut Vec<f64>) -> Result<(), ScoreError> {
