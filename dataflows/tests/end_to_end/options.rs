@@ -2,6 +2,7 @@
 
 use tideflow::cluster::FRAMEWORK_DEFAULTS;
 use tideflow::cluster::settings::{Inputs, Kind, Schema, Settings};
+use tideflow::core::OptionProblem;
 use tideflow::job::JobConfig;
 use tideflow::operators::Scorer;
 use tideflow::prelude::*;
@@ -55,12 +56,11 @@ fn the_defaults_of_the_options_are_those_of_a_graph_without_options() {
 
     let (_, calls) = config.model.scorer().expect("a folder needs nothing");
     assert_eq!(calls, InferOptions::default());
-    assert_eq!(config.problems(), []);
-    let mut nowhere = config.clone();
-    nowhere.model.cache = "".into();
-    let problems = nowhere.problems().into_iter().map(|problem| (problem.key, problem.reason));
-    let expected = ("model.cache".to_string(), "expected a folder, found none".to_string());
-    assert_eq!(problems.collect::<Vec<_>>(), [expected]);
+    assert_eq!(config.model.problems("model"), []);
+    let mut nowhere = config.model.clone();
+    nowhere.cache = "".into();
+    let expected = OptionProblem::new("model.cache", "expected a folder, found none");
+    assert_eq!(nowhere.problems("model"), [expected]);
 
     let AlarmConfig { raise_above, clear_below, windows_min, .. } = config.alarm;
     let forgets_by_default =

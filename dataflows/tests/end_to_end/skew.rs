@@ -124,7 +124,7 @@ fn features_are_the_same_however_they_are_read_and_leave_no_trace() {
     topics.send(fleet());
     let all = path("all");
     features(&topics, &all, &[]).with_code(0);
-    features(&topics, &path("three"), &["--workers.threads=3", "--epochs.bytes_max=4096"])
+    features(&topics, &path("three"), &["--workers.threads=3", "--epochs.bytes_max=65536"])
         .with_code(0);
     assert!(fs::read(&all).expect("written") == fs::read(path("three")).expect("written"));
 

@@ -58,7 +58,6 @@ impl<D: Event + ExchangeData + Clone> KafkaReader<D> {
         start: SourceStart,
     ) -> Result<Self, KafkaError> {
         let SourceStart { name, worker, workers, job, resume, waker } = start;
-        let config = if job.rows.is_some() { config.of_the_past() } else { config };
         let known = resume.partitions(name.as_str());
         let count = partitions(&kafka, &config.topic, &known)?;
         let mut consumer =
@@ -264,9 +263,7 @@ impl<D: Event + ExchangeData + Clone> Source for KafkaReader<D> {
     }
 
     fn published(&mut self, parts: &[Part]) {
-        // What only looks is no progress of the job.
-        let is_job = self.fold.job.rows.is_none();
-        if is_job && self.wall_ms - self.committed_ms >= COMMIT_EVERY_MS {
+        if self.fold.job.rows.is_none() && self.wall_ms - self.committed_ms >= COMMIT_EVERY_MS {
             self.committed_ms = self.wall_ms;
             let offsets: Vec<_> =
                 parts.iter().map(|p| (p.partition, self.fold.published_to(p))).collect();

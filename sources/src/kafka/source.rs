@@ -53,7 +53,7 @@ pub struct KafkaSourceConfig {
 }
 
 impl KafkaSourceConfig {
-    /// The same in a run over what is there.
+    /// The same in a run that only looks at what is there, and commits no offsets.
     pub(super) fn of_the_past(self) -> Self {
         let start = match self.start {
             Start::Latest => Start::Earliest,
@@ -246,7 +246,11 @@ impl<D: Event + ExchangeData + Clone> SourceSpec for KafkaSource<D> {
 
     fn start(self, start: SourceStart) -> Result<KafkaReader<D>, BuildError> {
         let name = start.name.as_str().to_string();
-        KafkaReader::start(self.kafka, self.config, self.decode, self.validate, start)
+        let config = match start.job.rows {
+            None => self.config,
+            Some(_) => self.config.of_the_past(),
+        };
+        KafkaReader::start(self.kafka, config, self.decode, self.validate, start)
             .map_err(|e| failed(&name, e))
     }
 }
