@@ -9,10 +9,11 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tideflow_core::timely::{CommunicationConfig, Config, WorkerConfig};
 use tideflow_core::{
-    BuildError, Check, CheckFailure, Durability, Ending, ErrorKind, Flow, Job, Metrics,
-    OptionProblem, Plan, RunError, Stop, execute, plan,
+    Backtest, BuildError, Check, CheckFailure, Compare, Durability, Ending, ErrorKind, Flow, Job,
+    LogOnly, Metrics, OptionProblem, Plan, RecentBindings, RunError, Stop, execute, plan, plan_of,
 };
 
+use crate::backtest::{Outcome, readings, show_progress};
 use crate::exit::Exit;
 use crate::http::Pages;
 use crate::settings::{Problem, Settings};
@@ -38,24 +39,33 @@ pub struct Graph<C> {
     pub durability: fn(&C, &str) -> Arc<dyn Durability>,
     /// Builds the graph: once to look at it, once a worker to run it.
     pub build: fn(&Flow<'_>, &C) -> Result<(), BuildError>,
+    /// The setting that names the graph's model, and its value for what `replay --model` is given; none for a
+    /// graph without a model.
+    pub model: Option<fn(&str) -> (&'static str, String)>,
+    /// What `replay` compares with what was published; none where it only writes what comes of it.
+    pub compare: Option<Comparison<C>>,
 }
+
+/// Makes what compares a graph's outputs, as its options say.
+pub type Comparison<C> = fn(&C) -> Box<dyn Compare>;
 
 /// The `main` of a graph's binary: `run`, `check`, `graph` and `config`, with help.
 pub fn main<C>(graph: Graph<C>) -> ExitCode
 where
     C: DeserializeOwned + Clone + Send + Sync + 'static,
 {
-    let Graph { name, about, version, defaults, validate, durability, build } = graph;
+    let Graph { name, about, version, defaults, validate, durability, build, model, compare } = graph;
     let runner = GraphRunner {
         name,
         validate,
         durability,
         build,
+        compare,
         metrics: Arc::default(),
         busy: Arc::default(),
         running: Arc::default(),
     };
-    main_with(&GraphSpec { name, about, version, defaults }, &runner)
+    main_with(&GraphSpec { name, about, version, defaults, model }, &runner)
 }
 
 struct GraphRunner<C> {
@@ -63,6 +73,7 @@ struct GraphRunner<C> {
     validate: fn(&C) -> Vec<OptionProblem>,
     durability: fn(&C, &str) -> Arc<dyn Durability>,
     build: fn(&Flow<'_>, &C) -> Result<(), BuildError>,
+    compare: Option<Comparison<C>>,
     metrics: Arc<Metrics>,
     busy: Arc<BusyThreads>,
     running: Arc<AtomicBool>,
@@ -164,22 +175,74 @@ impl<C: DeserializeOwned + Clone + Send + Sync + 'static> Runner for GraphRunner
         leave_when_asked_before_the_start(stop, started.clone());
         // Held while the graph runs: with it go connections that the checks have made.
         let plan = self.plan(&setup.config)?;
-        for (Check { what, advisory, .. }, outcome) in plan.findings() {
-            match outcome {
-                Ok(found) => tracing::info!("{what}: {found}"),
-                Err(failure) if *advisory => tracing::warn!("{what}: {}", failure.message),
-                Err(CheckFailure { kind, message }) => {
-                    return Err(RunFailure { kind, message: format!("{what}: {message}") });
-                }
-            }
+        must_hold(&plan)?;
+        let durability = (self.durability)(&setup.config, self.name);
+        self.execute(setup, &self.job(setup, stop), durability, started)
+    }
+
+    fn replay(
+        &self,
+        setup: &Setup<C>,
+        backtest: &Backtest,
+        stop: &Stop,
+    ) -> Result<Option<String>, RunFailure> {
+        let started = Arc::<AtomicBool>::default();
+        leave_when_asked_before_the_start(stop, started.clone());
+        let job = Job { backtest: Some(backtest.clone()), ..self.job(setup, stop) };
+        let mut plan = plan_of(&job, |flow| (self.build)(flow, &setup.config))?;
+        let compare = self.compare.map(|compare| compare(&setup.config));
+        plan.checks.extend(compare.iter().flat_map(|compare| compare.checks()));
+        must_hold(&plan)?;
+        let sources: Vec<String> = plan.inputs.keys().cloned().collect();
+        let progress = show_progress(backtest, self.metrics.clone(), sources.clone());
+        // Nothing of it survives: it begins with nothing, and leaves nothing.
+        let nothing: Arc<dyn Durability> = Arc::new(LogOnly::new(RecentBindings::new(1)));
+        self.execute(setup, &job, nothing, started)?;
+        drop(progress);
+        if stop.asked() != Ending::No {
+            return Ok(None);
         }
-        let job = Job {
+        let readings = readings(&self.metrics, &sources);
+        let outputs = backtest.finish().map_err(|error| RunFailure {
+            kind: ErrorKind::Fatal,
+            message: format!("writing to `{}`: {error}", backtest.folder().display()),
+        })?;
+        if readings.values().all(|records| *records == 0) {
+            let (from, to) = (backtest.from.date(), backtest.to.date());
+            let message =
+                format!("expected records of {from} to {to} in what the graph reads, found none");
+            return Err(RunFailure { kind: ErrorKind::Invalid, message });
+        }
+        let compared = match compare {
+            None => None,
+            Some(compare) => match compare.compare(backtest, stop)? {
+                Some(compared) => Some(compared),
+                None => return Ok(None),
+            },
+        };
+        Outcome { graph: self.name, backtest, readings, outputs, compared }.report().map(Some)
+    }
+}
+
+impl<C: Clone + Send + Sync + 'static> GraphRunner<C> {
+    fn job(&self, setup: &Setup<C>, stop: &Stop) -> Job {
+        Job {
             metrics: self.metrics.clone(),
             stop: stop.clone(),
             epochs: (&setup.framework.epochs).into(),
             join_timeout: Duration::from_millis(setup.framework.workers.join_timeout_ms),
             ..Job::default()
-        };
+        }
+    }
+
+    /// Runs the graph to its end; `started` is set when it is built.
+    fn execute(
+        &self,
+        setup: &Setup<C>,
+        job: &Job,
+        durability: Arc<dyn Durability>,
+        started: Arc<AtomicBool>,
+    ) -> Result<(), RunFailure> {
         let (busy, running) = (self.busy.clone(), self.running.clone());
         let each_worker = move |worker: usize| {
             if let Err(error) = busy.register(worker.to_string()) {
@@ -193,8 +256,7 @@ impl<C: DeserializeOwned + Clone + Send + Sync + 'static> Runner for GraphRunner
             running.store(true, Ordering::Release);
             Ok(())
         };
-        let durability = (self.durability)(&setup.config, self.name);
-        let outcome = execute(timely_config(setup), &job, durability, each_worker, graph);
+        let outcome = execute(timely_config(setup), job, durability, each_worker, graph);
         self.running.store(false, Ordering::Release);
         outcome.map_err(|error| match error {
             RunError::Failed(error) => error.into(),
@@ -204,6 +266,20 @@ impl<C: DeserializeOwned + Clone + Send + Sync + 'static> Runner for GraphRunner
             other => RunFailure { kind: ErrorKind::Fatal, message: other.to_string() },
         })
     }
+}
+
+/// Makes a plan's checks: the first that fails ends the start.
+fn must_hold(plan: &Plan) -> Result<(), RunFailure> {
+    for (Check { what, advisory, .. }, outcome) in plan.findings() {
+        match outcome {
+            Ok(found) => tracing::info!("{what}: {found}"),
+            Err(failure) if *advisory => tracing::warn!("{what}: {}", failure.message),
+            Err(CheckFailure { kind, message }) => {
+                return Err(RunFailure { kind, message: format!("{what}: {message}") });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A process that still waits for a broker or for other processes has nothing to close: a stop ends

@@ -10,6 +10,7 @@
 //! - [`logs`], [`mod@panic`], [`signals`], [`http`], [`thread_busy`], [`hostfile`]: one part each, of
 //!   use without the others.
 
+mod backtest;
 mod cli;
 mod exit;
 mod framework;
@@ -30,5 +31,5 @@ pub use framework::{
     EpochsConfig, FRAMEWORK_DEFAULTS, FrameworkConfig, HttpConfig, LogConfig, LogFormat, OnStop,
     RunConfig, WorkersConfig,
 };
-pub use graph::{Graph, main};
+pub use graph::{Comparison, Graph, main};
 pub use runner::{Finding, GraphFormat, GraphSpec, Question, RunFailure, Runner, Setup};

@@ -4,7 +4,9 @@ use std::fmt;
 use std::io::Write;
 
 use serde::de::DeserializeOwned;
-use tideflow_core::{BuildError, CheckFailure, ErrorKind, RejectsRequest, StateRequest, Stop};
+use tideflow_core::{
+    Backtest, BuildError, CheckFailure, ErrorKind, RejectsRequest, StateRequest, Stop,
+};
 
 use crate::framework::FrameworkConfig;
 use crate::http::Pages;
@@ -21,6 +23,8 @@ pub struct GraphSpec {
     pub version: &'static str,
     /// Files of defaults beside the framework's own, the text of each: the graph's, Kafka's.
     pub defaults: &'static [&'static str],
+    /// What `replay --model` means: [`crate::Graph::model`].
+    pub model: Option<fn(&str) -> (&'static str, String)>,
 }
 
 /// Everything a graph is configured with, read and checked.
@@ -123,6 +127,18 @@ pub trait Runner: Send + Sync + 'static {
     /// # Errors
     /// When it cannot start, or fails.
     fn run(&self, setup: &Setup<Self::Config>, stop: &Stop) -> Result<(), RunFailure>;
+
+    /// Runs the graph over a part of the past, to its end or until `stop` is asked, and compares what came of
+    /// it with what was published: a report as text, or none where it was stopped.
+    ///
+    /// # Errors
+    /// When it cannot start, or fails.
+    fn replay(
+        &self,
+        setup: &Setup<Self::Config>,
+        backtest: &Backtest,
+        stop: &Stop,
+    ) -> Result<Option<String>, RunFailure>;
 }
 
 impl fmt::Display for RunFailure {

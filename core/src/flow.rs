@@ -17,7 +17,7 @@ use crate::pace::{Pace, Tick, clock};
 use crate::plan::{Check, Edge, Inputs, Node, Plan};
 use crate::snapshot::{SnapshotPart, Snapshots};
 use crate::{
-    BindingLog, Bound, BuildError, DeadLetters, Epoch, Failure, Metrics, Resume, StateForm, Stop,
+    Backtest, BindingLog, Bound, BuildError, DeadLetters, Epoch, Failure, Metrics, Resume, StateForm, Stop,
 };
 
 /// How epochs are paced.
@@ -58,6 +58,8 @@ pub struct Job {
     pub epochs: EpochSettings,
     /// How long a process waits for the others of its job.
     pub join_timeout: Duration,
+    /// The part of the past to run over, in a run that publishes nothing.
+    pub backtest: Option<Backtest>,
 }
 
 impl Default for Job {
@@ -68,6 +70,7 @@ impl Default for Job {
             failure: Failure::default(),
             epochs: EpochSettings::default(),
             join_timeout: Duration::from_secs(60),
+            backtest: None,
         }
     }
 }

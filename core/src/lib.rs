@@ -3,10 +3,12 @@
 //!
 //! The one idea: an epoch is a cut of the input. See [`Binding`].
 
+mod backtest;
 mod binder;
 mod binding;
 mod choice;
 mod crash;
+mod date;
 mod durability;
 mod entries;
 mod epoch;
@@ -33,9 +35,11 @@ mod stateful;
 mod stop;
 mod update;
 
+pub use backtest::{Backtest, Compare, Compared, RecordedOutput};
 pub use binding::{Binding, BindingLog, Bound, Ending, Part, PartState, RecentBindings};
 pub use choice::{Choice, Chosen, Opening};
 pub use crash::crash_point;
+pub use date::InvalidTime;
 pub use durability::{Durability, LogOnly, Recovered};
 pub use entries::{Entries, KeyedState, Row};
 pub use epoch::{Epoch, Event, EventTime, millis, minutes, seconds};
@@ -49,7 +53,7 @@ pub use operator::{OperatorName, current_operator};
 pub use plan::{Check, CheckFailure, Edge, Inputs, Node, Plan};
 pub use reject::{DecodeError, Origin, Reason, Rejected};
 pub use resume::{Cuts, Resume, ResumePart, Standing};
-pub use run::{RunError, execute, plan};
+pub use run::{RunError, execute, plan, plan_of};
 pub use secret::Secret;
 pub use sink::{Outlet, Sink, SinkSpec, SinkStart};
 pub use slots::Slots;

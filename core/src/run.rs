@@ -42,10 +42,21 @@ pub enum RunError {
 /// # Errors
 /// Those of the graph.
 pub fn plan(build: impl FnOnce(&Flow<'_>) -> Result<(), BuildError>) -> Result<Plan, BuildError> {
+    plan_of(&Job::default(), build)
+}
+
+/// [`plan`] of a run of this job: in a backtest, without what only a sink that publishes needs.
+///
+/// # Errors
+/// Those of the graph.
+pub fn plan_of(
+    job: &Job,
+    build: impl FnOnce(&Flow<'_>) -> Result<(), BuildError>,
+) -> Result<Plan, BuildError> {
     let worker = Allocator::Thread(Thread::default());
     let mut worker = Worker::new(WorkerConfig::default(), worker, None);
     worker.dataflow(|scope| {
-        let flow = Flow::new(scope, Job::default(), Mode::Plan, Rc::default());
+        let flow = Flow::new(scope, job.clone(), Mode::Plan, Rc::default());
         let built = build(&flow);
         let plan = flow.finish(Box::new(RecentBindings::new(1)), 0);
         built.map(|()| plan)

@@ -1,6 +1,7 @@
 //! The health of a fleet: readings in; minute statistics, scores and alarms out.
 
 mod config;
+mod replayed;
 mod records;
 mod stats;
 

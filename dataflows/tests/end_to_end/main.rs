@@ -17,6 +17,7 @@ mod program;
 mod python;
 mod refused;
 mod rejects;
+mod replay;
 mod running;
 mod topics;
 mod trained;

@@ -90,6 +90,14 @@ impl Partition {
         }
     }
 
+    /// Ends it here if all that lies before `time` has come.
+    #[inline]
+    pub fn end_behind(&mut self, time: EventTime) {
+        if self.watermark.value() >= time {
+            self.end = Some(self.next);
+        }
+    }
+
     /// There may be more: it holds time back until it was quiet at its end anew.
     pub fn doubt_end(&mut self) {
         (self.told_end, self.quiet_since) = (None, None);
@@ -119,7 +127,11 @@ impl Partition {
         if wall_ms - since >= quiet { PartState::Idle } else { PartState::Active }
     }
 
+    /// Whether reading on would be of no use yet, or ever.
     fn is_ahead(&self, watermark: EventTime, max_ahead: Duration) -> bool {
+        if self.ended() {
+            return true;
+        }
         // Before the graph has a watermark, this partition's own beginning stands for it.
         let from = if watermark == EventTime::MIN { self.first } else { watermark };
         // Let go only at half the distance: a pause throws away what was fetched ahead.
