@@ -10,11 +10,12 @@ use tideflow::core::EventTime;
 use tideflow::core::kafka::end_offsets;
 use tideflow::core::kafka::testing::{TestBroker, unique_name};
 
+use crate::crash::start::Killed;
 use crate::crash::view::View;
 use crate::fleet::{Fleet, MINUTE, START, at};
 use crate::program::{Ended, Running, device_health, run};
 use crate::python::{model, python};
-use crate::topics::{Input, Sent, Topics, dump};
+use crate::topics::{Sent, Topics, dump};
 use crate::versions::Mlflow;
 
 /// `raise_above`, `clear_below`, `windows_min`: so that many devices have alarms that come and go.
@@ -223,8 +224,8 @@ fn fault_what_cannot_be_replayed_is_refused_with_the_reason() {
     refused((0, 1), &none, &["model of `health`", "no model"]);
     refused((0, 1), &["--model", "health/99"], &["models:/health/99", "registry"]);
     let gone = unique_name("gone");
-    refused((0, 1), &[&format!("--topics.scores={gone}")], &[&gone, "is not there"]);
-    refused((0, 1), &[&format!("--readings.topic={gone}")], &[&gone, "is not there"]);
+    refused((0, 1), &[&format!("--topics.scores={gone}")], &[&gone, "does not exist"]);
+    refused((0, 1), &[&format!("--readings.topic={gone}")], &[&gone, "does not exist"]);
     // Outputs that nothing is compared of are not needed.
     let ended = run(&mut replay(&topics, (0, 1), &out, &[&format!("--topics.late={gone}")]));
     ended.with_code(0);
@@ -281,14 +282,14 @@ fn a_graph_with_nothing_to_compare_writes_its_outputs_and_takes_no_model() {
 #[test]
 fn a_signal_ends_a_replay_without_a_report() {
     let topics = Topics::new(TestBroker::shared(), 1, 1);
-    let flood = (0..400_000).map(|n| Input { ..at(0, &format!("d{}", n % 1000), START + n / 100) });
-    topics.send(flood);
+    topics.send((0..4).map(|n| at(0, "d", START + n * MINUTE)));
     let folder = tempfile::tempdir().expect("a folder for a while");
     let out = folder.path().join("out");
-    let running = Running::start(&mut replay(&topics, (0, 1), &out, &["--epochs.bytes_max=65536"]));
-    running.wait_for("replaying");
+    // The first epoch ends by the clock.
+    let running = Running::start(&mut replay(&topics, (0, 1), &out, &["--epochs.interval_ms=60000"]));
+    running.wait_for("records=");
     running.signal("INT");
     let ended = running.end();
-    assert_refused(&ended, 0, &["stopped"]);
+    assert_refused(&ended, 0, &["stopped: outputs are not complete, and nothing is compared"]);
     assert!(!out.join("report.json").exists());
 }

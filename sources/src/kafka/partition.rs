@@ -246,6 +246,24 @@ mod tests {
     }
 
     #[test]
+    fn a_partition_ends_where_all_before_a_time_has_come_and_is_read_no_further() {
+        let mut p = from(0, Some(9));
+        for (offset, at) in [(0, 1_000), (1, 4_999)] {
+            assert!(p.takes(offset));
+            p.saw(EventTime(at));
+            p.end_behind(EventTime(5_000));
+        }
+        assert!(!p.ended());
+        assert!(p.takes(2));
+        p.saw(EventTime(5_000));
+        p.end_behind(EventTime(5_000));
+        assert!(p.ended() && !p.takes(3));
+        let mut partitions = [Some(p)];
+        let held = hold_back(&mut partitions, EventTime::MAX, MAX_AHEAD);
+        assert_eq!(held, (vec![0], vec![]), "the others may take long");
+    }
+
+    #[test]
     fn records_that_cannot_be_read_yet_keep_a_partition_from_being_idle() {
         let mut p = from(5, None);
         p.end_at(5);
