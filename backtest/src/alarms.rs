@@ -135,7 +135,8 @@ impl Alarms {
             for of_device in entries.chunk_by(|a, b| a.device == b.device) {
                 let device = report.device(of_device, from);
                 for row in &device.alarms {
-                    let failed = |error: csv::Error| CompareError::io("writing", file)(error.into());
+                    let failed =
+                        |error: csv::Error| CompareError::io("writing", file)(error.into());
                     lines.serialize(row).map_err(failed)?;
                 }
                 report.keep(device);
@@ -164,7 +165,9 @@ impl AlarmReport {
                 let (change, published, replayed) = match change {
                     Change::New(replayed) => ("new", None, Some(replayed)),
                     Change::Gone(published) => ("gone", Some(published), None),
-                    Change::Moved(published, replayed) => ("moved", Some(published), Some(replayed)),
+                    Change::Moved(published, replayed) => {
+                        ("moved", Some(published), Some(replayed))
+                    }
                     Change::Unchanged => {
                         self.unchanged += 1;
                         continue;
@@ -209,7 +212,8 @@ impl AlarmReport {
     /// For people: lines.
     pub fn text(&self) -> String {
         let AlarmReport { new, gone, moved, unchanged, devices_changed, .. } = self;
-        let mut text = format!("alarms    {new} new, {gone} gone, {moved} moved, {unchanged} unchanged");
+        let mut text =
+            format!("alarms    {new} new, {gone} gone, {moved} moved, {unchanged} unchanged");
         if *devices_changed > 0 {
             let _ = write!(text, "; {devices_changed} devices are alarmed otherwise");
         }
@@ -223,7 +227,11 @@ impl AlarmReport {
             );
         }
         if self.unreadable > 0 {
-            let _ = write!(text, "\n          {} published records are none of the graph's", self.unreadable);
+            let _ = write!(
+                text,
+                "\n          {} published records are none of the graph's",
+                self.unreadable
+            );
         }
         text.push('\n');
         for device in self.devices.iter().take(SHOWN_MAX) {
@@ -262,19 +270,19 @@ fn row(
 }
 
 impl Row {
-    /// `new 2026-11-20T10:03:00Z to 2026-11-20T10:09:00Z`.
+    /// `new 2026-11-20T10:03:00Z until 2026-11-20T10:09:00Z`.
     fn text(&self) -> String {
         let span = |raised: Option<i64>, ended: Option<i64>| {
             let raised = raised.map_or("before".to_string(), |at| EventTime(at).date());
             let ended = ended.map_or("the end".to_string(), |at| EventTime(at).date());
-            format!("{raised} to {ended}")
+            format!("{raised} until {ended}")
         };
         let published = span(self.published_raised, self.published_ended);
         let replayed = span(self.replayed_raised, self.replayed_ended);
         match self.change {
             "new" => format!("new {replayed}"),
             "gone" => format!("gone {published}"),
-            change => format!("{change} from {published} to {replayed}"),
+            change => format!("{change} {published}, now {replayed}"),
         }
     }
 }
@@ -320,14 +328,14 @@ mod tests {
         assert_eq!((report.before_and_again, report.before_and_not_again), (1, 0));
         let devices: Vec<_> = report.devices.iter().map(|d| d.device.as_str()).collect();
         assert_eq!((devices, report.devices_changed), (vec!["two", "gone"], 2));
-        let expected =
-            "device,alarm,change,published_raised,published_ended,replayed_raised,replayed_ended\n\
+        let expected = "device,alarm,change,published_raised,published_ended,replayed_raised,replayed_ended\n\
              gone,hot,gone,110,,,\n\
              two,hot,moved,110,120,110,130\n\
              two,hot,new,,,150,\n";
         assert_eq!(std::fs::read_to_string(&file).expect("just written"), expected);
         let text = report.text();
-        let first = "alarms    1 new, 1 gone, 1 moved, 1 unchanged; 2 devices are alarmed otherwise\n";
+        let first =
+            "alarms    1 new, 1 gone, 1 moved, 1 unchanged; 2 devices are alarmed otherwise\n";
         assert!(text.starts_with(first), "{text}");
     }
 }

@@ -55,13 +55,21 @@ impl Comparison {
 
     /// The scores, and what of a record is compared.
     #[must_use]
-    pub fn scores<R: DeserializeOwned + 'static>(self, topic: &str, point: fn(R) -> ScorePoint) -> Self {
+    pub fn scores<R: DeserializeOwned + 'static>(
+        self,
+        topic: &str,
+        point: fn(R) -> ScorePoint,
+    ) -> Self {
         Comparison { scores: Some(Output::new(topic, point)), ..self }
     }
 
     /// The alarms, and what of a record is compared.
     #[must_use]
-    pub fn alarms<R: DeserializeOwned + 'static>(self, topic: &str, point: fn(R) -> AlarmPoint) -> Self {
+    pub fn alarms<R: DeserializeOwned + 'static>(
+        self,
+        topic: &str,
+        point: fn(R) -> AlarmPoint,
+    ) -> Self {
         Comparison { alarms: Some(Output::new(topic, point)), ..self }
     }
 

@@ -28,9 +28,7 @@ pub(crate) enum Change {
     /// Both have it at the same times, as far as they can be compared.
     Unchanged,
     /// It was raised before the time: whether the replay, which begins with nothing, has raised it again.
-    Before {
-        again: bool,
-    },
+    Before { again: bool },
 }
 
 impl Episode {

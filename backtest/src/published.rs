@@ -56,7 +56,9 @@ pub(crate) fn each_published(
                 }
             }
             // What lies between the last record and the end are markers of transactions.
-            Polled::Eof { partition, offset } => ends.retain(|p, end| *p != partition || offset < *end),
+            Polled::Eof { partition, offset } => {
+                ends.retain(|p, end| *p != partition || offset < *end)
+            }
             Polled::Error { error, .. } => drop(failed.get_or_insert(error.into())),
         });
         if let Some(error) = failed {

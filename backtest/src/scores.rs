@@ -267,7 +267,8 @@ impl ScoreReport {
             if all.is_empty() { "nothing".to_string() } else { all }
         };
         let (published, replayed) = (versions(&self.published_by), versions(&self.replayed_by));
-        let _ = writeln!(text, "models    published by {published}\n          replayed by {replayed}");
+        let _ =
+            writeln!(text, "models    published by {published}\n          replayed by {replayed}");
         text
     }
 }

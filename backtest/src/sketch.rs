@@ -54,7 +54,8 @@ impl Sketch {
     /// The population stability index of other numbers against these: over the tenths of these, the sum of
     /// `(other - own) ln (other / own)`, shares of 0.0001 at least. None where either has no numbers.
     pub fn psi(&self, other: &Sketch) -> Option<f64> {
-        let mut edges: Vec<u32> = (1..10).filter_map(|n| self.step_at(f64::from(n) / 10.0)).collect();
+        let mut edges: Vec<u32> =
+            (1..10).filter_map(|n| self.step_at(f64::from(n) / 10.0)).collect();
         edges.dedup();
         if self.len == 0 || other.len == 0 {
             return None;

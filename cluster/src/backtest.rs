@@ -19,7 +19,11 @@ const PROGRESS: Duration = Duration::from_secs(5);
 const VERSION: u32 = 1;
 
 /// Says now and then how far a run has come, until what it returns is dropped.
-pub(crate) fn show_progress(backtest: &Backtest, metrics: Arc<Metrics>, sources: Vec<String>) -> Sender<()> {
+pub(crate) fn show_progress(
+    backtest: &Backtest,
+    metrics: Arc<Metrics>,
+    sources: Vec<String>,
+) -> Sender<()> {
     let (backtest, (over, waits)) = (backtest.clone(), channel());
     thread::spawn(move || {
         while waits.recv_timeout(PROGRESS) == Err(RecvTimeoutError::Timeout) {
@@ -37,7 +41,8 @@ pub(crate) fn show_progress(backtest: &Backtest, metrics: Arc<Metrics>, sources:
 
 /// How many records each source has yielded.
 pub(crate) fn readings(metrics: &Metrics, sources: &[String]) -> BTreeMap<String, u64> {
-    let of = |name: &String| (name.clone(), metrics.readings.with_label_values(&[name.as_str()]).get());
+    let of =
+        |name: &String| (name.clone(), metrics.readings.with_label_values(&[name.as_str()]).get());
     sources.iter().map(of).collect()
 }
 
@@ -93,7 +98,8 @@ impl Outcome<'_> {
             Some(compared) => format!("{}\n", compared.text),
             None => "nothing to compare: the graph names no outputs for it\n\n".to_string(),
         };
-        let notes = self.backtest.notes().iter().map(|n| format!("note      {n}\n")).collect::<String>();
+        let notes =
+            self.backtest.notes().iter().map(|n| format!("note      {n}\n")).collect::<String>();
         format!(
             "{compared}{notes}time      {} to {to}; state begins empty at {}\nread      {}\nwritten   {}\n          to {}",
             from.date(),

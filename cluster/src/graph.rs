@@ -43,18 +43,16 @@ pub struct Graph<C> {
     /// graph without a model.
     pub model: Option<fn(&str) -> (&'static str, String)>,
     /// What `replay` compares with what was published; none where it only writes what comes of it.
-    pub compare: Option<Comparison<C>>,
+    pub compare: Option<fn(&C) -> Box<dyn Compare>>,
 }
 
-/// Makes what compares a graph's outputs, as its options say.
-pub type Comparison<C> = fn(&C) -> Box<dyn Compare>;
-
-/// The `main` of a graph's binary: `run`, `check`, `graph` and `config`, with help.
+/// The `main` of a graph's binary: `run`, `check`, `replay` and the other commands, with help.
 pub fn main<C>(graph: Graph<C>) -> ExitCode
 where
     C: DeserializeOwned + Clone + Send + Sync + 'static,
 {
-    let Graph { name, about, version, defaults, validate, durability, build, model, compare } = graph;
+    let Graph { name, about, version, defaults, validate, durability, build, model, compare } =
+        graph;
     let runner = GraphRunner {
         name,
         validate,
@@ -73,7 +71,7 @@ struct GraphRunner<C> {
     validate: fn(&C) -> Vec<OptionProblem>,
     durability: fn(&C, &str) -> Arc<dyn Durability>,
     build: fn(&Flow<'_>, &C) -> Result<(), BuildError>,
-    compare: Option<Comparison<C>>,
+    compare: Option<fn(&C) -> Box<dyn Compare>>,
     metrics: Arc<Metrics>,
     busy: Arc<BusyThreads>,
     running: Arc<AtomicBool>,

@@ -31,5 +31,5 @@ pub use framework::{
     EpochsConfig, FRAMEWORK_DEFAULTS, FrameworkConfig, HttpConfig, LogConfig, LogFormat, OnStop,
     RunConfig, WorkersConfig,
 };
-pub use graph::{Comparison, Graph, main};
+pub use graph::{Graph, main};
 pub use runner::{Finding, GraphFormat, GraphSpec, Question, RunFailure, Runner, Setup};

@@ -21,8 +21,8 @@ use crate::choice::{Choices, Opening};
 use crate::operator::OperatorName;
 use crate::pace::{Pace, RETRY, Tick, Word};
 use crate::{
-    Backtest, Binding, BindingLog, Bound, Ending, Epoch, EventTime, Job, Metrics, Part, PartState, Resume,
-    Standing,
+    Backtest, Binding, BindingLog, Bound, Ending, Epoch, EventTime, Job, Metrics, Part, PartState,
+    Resume, Standing,
 };
 
 type Input<D, P> =

@@ -17,7 +17,8 @@ use crate::pace::{Pace, Tick, clock};
 use crate::plan::{Check, Edge, Inputs, Node, Plan};
 use crate::snapshot::{SnapshotPart, Snapshots};
 use crate::{
-    Backtest, BindingLog, Bound, BuildError, DeadLetters, Epoch, Failure, Metrics, Resume, StateForm, Stop,
+    Backtest, BindingLog, Bound, BuildError, DeadLetters, Epoch, Failure, Metrics, Resume,
+    StateForm, Stop,
 };
 
 /// How epochs are paced.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use tideflow_core::{
-    Backtest, Batch, BuildError, Check, Epoch, ErrorKind, EventTime, Flow, Job, LogOnly, Part, RecentBindings, RunError,
-    Sink, SinkSpec, SinkStart, Source, SourceSpec, SourceStart, execute, timely,
+    Backtest, Batch, BuildError, Check, Epoch, ErrorKind, EventTime, Flow, Job, LogOnly, Part,
+    RecentBindings, RunError, Sink, SinkSpec, SinkStart, Source, SourceSpec, SourceStart, execute,
+    timely,
 };
 
 /// A part that does not start on one worker. As a source it is silent and has no end.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tideflow_core::timely::ExchangeData;
 use tideflow_core::{
-    Backtest, Batch, BuildError, Check, Cuts, Epoch, Event, EventTime, Part, PartState, ResumePart, Source,
-    SourceSpec, SourceStart,
+    Backtest, Batch, BuildError, Check, Cuts, Epoch, Event, EventTime, Part, PartState, ResumePart,
+    Source, SourceSpec, SourceStart,
 };
 
 use crate::watermark::Watermark;

@@ -100,10 +100,10 @@ pub(crate) fn command(graph: &GraphSpec, schema: &Schema) -> Command {
                 .after_help(settings)
                 .override_usage(usage("config", " [--defaults]")),
         )
-        .subcommand(
-            replay::help(replay::command().arg(file()), settings)
-                .override_usage(usage("replay", " --from TIME [--to TIME] [--warm-up SPAN] [--model REF] --out DIR")),
-        )
+        .subcommand(replay::help(replay::command().arg(file()), settings).override_usage(usage(
+            "replay",
+            " --from TIME [--to TIME] [--warm-up SPAN] [--model REF] --out DIR",
+        )))
         .subcommand(state::command(&asked("state")))
         .subcommand(rejects::command(&asked("rejects")))
 }

@@ -28,7 +28,8 @@ pub(crate) struct Request {
 
 /// The command, without the arguments that others have too.
 pub(super) fn command() -> Command {
-    let time = |name| Arg::new(name).long(name).value_name("TIME").value_parser(value_parser!(EventTime));
+    let time =
+        |name| Arg::new(name).long(name).value_name("TIME").value_parser(value_parser!(EventTime));
     Command::new("replay")
         .about("Runs the graph over a part of the past, beside the job, and says what is other than published")
         .long_about(
@@ -68,7 +69,8 @@ fn span(text: &str) -> Result<Duration, String> {
         number.checked_mul(ms).map(Duration::from_millis)
     };
     let found = units.into_iter().find_map(read);
-    found.ok_or_else(|| format!("expected a span such as `0s`, `90m`, `6h` or `1d`, found `{text}`"))
+    found
+        .ok_or_else(|| format!("expected a span such as `0s`, `90m`, `6h` or `1d`, found `{text}`"))
 }
 
 pub(super) fn help(command: Command, settings: &str) -> Command {
@@ -124,14 +126,22 @@ impl fmt::Display for Unusable {
         let shown = |folder: &Path| folder.display().to_string();
         match self {
             Unusable::NoTime { from, to } => {
-                write!(f, "`--to`: expected a time after `--from`, {}, found {}", from.date(), to.date())
+                write!(
+                    f,
+                    "`--to`: expected a time after `--from`, {}, found {}",
+                    from.date(),
+                    to.date()
+                )
             }
             Unusable::NoModel { graph } => {
                 write!(f, "`--model`: expected a graph with a model, and `{graph}` has none")
             }
             Unusable::NotEmpty { folder, found } => {
                 let folder = shown(folder);
-                write!(f, "`--out`: expected a new or an empty folder, found `{found}` in `{folder}`")
+                write!(
+                    f,
+                    "`--out`: expected a new or an empty folder, found `{found}` in `{folder}`"
+                )
             }
             Unusable::Folder { folder, source } => {
                 write!(f, "`--out`: making folder `{}`: {source}", shown(folder))
@@ -192,7 +202,9 @@ mod tests {
         for (text, ms) in [("0s", 0), ("5ms", 5), ("90m", 5_400_000), ("6h", 21_600_000)] {
             assert_eq!(span(text), Ok(Duration::from_millis(ms)));
         }
-        for text in ["", "1", "h", "-1h", "1.5h", "1 h", "99999999999999999999d", "999999999999999d"] {
+        for text in
+            ["", "1", "h", "-1h", "1.5h", "1 h", "99999999999999999999d", "999999999999999d"]
+        {
             let told = span(text).expect_err("it is none");
             assert!(told.ends_with(&format!("found `{text}`")), "{told}");
         }

@@ -1,8 +1,8 @@
 //! The health of a fleet: readings in; minute statistics, scores and alarms out.
 
 mod config;
-mod replayed;
 mod records;
+mod replayed;
 mod stats;
 
 pub use config::{AlarmConfig, DEFAULTS, DeviceHealth, Topics, WindowConfig};

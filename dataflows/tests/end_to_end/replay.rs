@@ -76,7 +76,8 @@ fn windows_of(mut records: Vec<Value>, minutes: (i64, i64)) -> Vec<String> {
 
 /// A published record in the form in which a replay writes it.
 fn as_written(sent: &Sent) -> Value {
-    let text = |bytes: &Option<Vec<u8>>| bytes.as_deref().map(|b| String::from_utf8_lossy(b).into_owned());
+    let text =
+        |bytes: &Option<Vec<u8>>| bytes.as_deref().map(|b| String::from_utf8_lossy(b).into_owned());
     let headers: Vec<_> = sent.headers.iter().map(|(name, value)| (name, text(value))).collect();
     serde_json::json!({ "key": text(&sent.key), "value": sent.json(), "headers": headers })
 }
@@ -99,7 +100,8 @@ fn ends(topics: &Topics) -> Vec<(String, Vec<(i32, i64)>)> {
     let Topics { windows, scores, alarms, late, rejects, readings, .. } = topics;
     let own = ["bindings", "progress"].map(|name| format!("{windows}.{name}"));
     let all = [windows, scores, alarms, late, rejects, readings, &own[0], &own[1]];
-    let end = |topic: &String| (topic.clone(), end_offsets(&topics.kafka, topic).expect("it is there"));
+    let end =
+        |topic: &String| (topic.clone(), end_offsets(&topics.kafka, topic).expect("it is there"));
     all.into_iter().map(end).collect()
 }
 
@@ -117,7 +119,12 @@ fn oracle_the_version_that_published_says_the_same_again_on_any_workers_and_touc
         let ended = run(&mut replay(&topics, minutes, &out, &flags));
         ended.with_code(0);
         let first = ended.out.lines().next();
-        assert_eq!(first, Some("No difference: the replay says what was published."), "{}", ended.out);
+        assert_eq!(
+            first,
+            Some("No difference: the replay says what was published."),
+            "{}",
+            ended.out
+        );
         for topic in [&topics.windows, &topics.scores, &topics.alarms] {
             let expected = topics.read(topic).iter().map(as_written).collect();
             let (found, expected) =
@@ -125,7 +132,9 @@ fn oracle_the_version_that_published_says_the_same_again_on_any_workers_and_touc
             assert!(found.len() > 20, "{topic}: {}", found.len());
             assert!(found == expected, "{topic} with {workers} workers");
         }
-        assert!(written(&out, &topics.late).is_empty() && written(&out, &topics.rejects).is_empty());
+        assert!(
+            written(&out, &topics.late).is_empty() && written(&out, &topics.rejects).is_empty()
+        );
         reports.push(report(&out));
         let left: Vec<_> = fs::read_dir(&out).expect("it is there").flatten().collect();
         assert_eq!(left.len(), 4, "outputs, report, and two tables: {left:?}");
@@ -158,7 +167,9 @@ fn oracle_another_model_differs_as_it_does_in_python_from_windows_at_any_time() 
     ended.with_code(0);
     println!("{}", ended.out);
     let file = |name: &str| folder.path().join(name);
-    for (name, topic) in [("windows", &topics.windows), ("scores", &topics.scores), ("alarms", &topics.alarms)] {
+    for (name, topic) in
+        [("windows", &topics.windows), ("scores", &topics.scores), ("alarms", &topics.alarms)]
+    {
         dump(&file(name), &topics.read(topic));
     }
     let times = [from, to].map(|time| PathBuf::from(time.to_string()));
@@ -189,7 +200,10 @@ fn a_job_that_runs_goes_on_while_others_are_replayed_beside_it() {
     ended.with_code(0);
     let scores = &report(&out)["comparison"]["scores"];
     assert_eq!((&scores["compared"], &scores["equal"]), (&Value::from(6), &Value::from(6)));
-    assert_eq!((&scores["only_published"], &scores["only_replayed"]), (&Value::from(0), &Value::from(0)));
+    assert_eq!(
+        (&scores["only_published"], &scores["only_replayed"]),
+        (&Value::from(0), &Value::from(0))
+    );
     topics.send((6..8).flat_map(reading));
     assert_eq!(topics.read_some(&topics.scores, 12).len(), 12);
     job.signal("TERM");
@@ -201,7 +215,9 @@ fn a_job_that_runs_goes_on_while_others_are_replayed_beside_it() {
 fn assert_refused(ended: &Ended, code: i32, words: &[&str]) {
     ended.with_code(code);
     assert_eq!(ended.out, "");
-    words.iter().for_each(|word| assert!(ended.err.contains(word), "no `{word}` in:\n{}", ended.err));
+    words
+        .iter()
+        .for_each(|word| assert!(ended.err.contains(word), "no `{word}` in:\n{}", ended.err));
 }
 
 #[test]
@@ -286,7 +302,8 @@ fn a_signal_ends_a_replay_without_a_report() {
     let folder = tempfile::tempdir().expect("a folder for a while");
     let out = folder.path().join("out");
     // The first epoch ends by the clock.
-    let running = Running::start(&mut replay(&topics, (0, 1), &out, &["--epochs.interval_ms=60000"]));
+    let running =
+        Running::start(&mut replay(&topics, (0, 1), &out, &["--epochs.interval_ms=60000"]));
     running.wait_for("records=");
     running.signal("INT");
     let ended = running.end();

@@ -368,7 +368,9 @@ mod tests {
             r#"{"key":"d2","value":null,"headers":[["version","8"]]}"#,
         ];
         assert_eq!(lines[..2], records);
-        assert!(lines[2].starts_with(r#"{"key":"\u0001","value":"\u0002","headers":[["own","\u0003"],["error""#));
+        assert!(lines[2].starts_with(
+            r#"{"key":"\u0001","value":"\u0002","headers":[["own","\u0003"],["error""#
+        ));
         assert_eq!(lines.len(), 3);
     }
 
