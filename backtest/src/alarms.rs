@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tideflow_core::EventTime;
+use tideflow_core::{EventTime, Stop};
 use tideflow_operators::AlarmState;
 
 use crate::buckets::Buckets;
@@ -121,8 +121,13 @@ impl Alarms {
         self.entries.add(&entry.device, &entry)
     }
 
-    /// Compares them, and writes a line for each that is not as published to `file`.
-    pub fn compare(mut self, file: &Path) -> Result<AlarmReport, CompareError> {
+    /// Compares them, and writes a line for each that is not as published to `file`; none where it was asked to
+    /// stop.
+    pub fn compare(
+        mut self,
+        file: &Path,
+        stop: &Stop,
+    ) -> Result<Option<AlarmReport>, CompareError> {
         for ((device, alarm), at) in std::mem::take(&mut self.standing) {
             let entry = Entry { published: true, device, alarm, at, state: AlarmState::Raised };
             self.entries.add(&entry.device, &entry)?;
@@ -130,7 +135,7 @@ impl Alarms {
         let Alarms { entries, mut report, from, .. } = self;
         let lines = File::create_new(file).map_err(CompareError::io("making", file))?;
         let mut lines = csv::Writer::from_writer(io::BufWriter::new(lines));
-        entries.each(|mut entries| {
+        let all = entries.each(stop, |mut entries| {
             entries.sort_by(|a, b| (&a.device, &a.alarm, a.at).cmp(&(&b.device, &b.alarm, b.at)));
             for of_device in entries.chunk_by(|a, b| a.device == b.device) {
                 let device = report.device(of_device, from);
@@ -144,9 +149,8 @@ impl Alarms {
             report.cut();
             Ok(())
         })?;
-        report.cut();
         lines.flush().map_err(CompareError::io("writing", file))?;
-        Ok(report)
+        Ok(all.then_some(report))
     }
 }
 
@@ -323,7 +327,8 @@ mod tests {
             alarms.add(published, point(device, start, state)).expect("there is room");
         }
         let file = folder.path().join("alarms.csv");
-        let report = alarms.compare(&file).expect("there is room");
+        let report = alarms.compare(&file, &Stop::default()).expect("there is room");
+        let report = report.expect("nobody asked to stop");
         assert_eq!([report.new, report.gone, report.moved, report.unchanged], [1, 1, 1, 1]);
         assert_eq!((report.before_and_again, report.before_and_not_again), (1, 0));
         let devices: Vec<_> = report.devices.iter().map(|d| d.device.as_str()).collect();

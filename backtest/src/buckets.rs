@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tideflow_core::Key;
+use tideflow_core::{Ending, Key, Stop};
 
 use crate::CompareError;
 
@@ -51,12 +51,16 @@ impl<E: Serialize + DeserializeOwned> Buckets<E> {
         written.map_err(CompareError::io("writing", &self.path(number)))
     }
 
-    /// Calls with the entries of each file.
+    /// Calls with the entries of each file. False where it was asked to stop.
     pub fn each(
         mut self,
+        stop: &Stop,
         mut act: impl FnMut(Vec<E>) -> Result<(), CompareError>,
-    ) -> Result<(), CompareError> {
+    ) -> Result<bool, CompareError> {
         for number in 0..self.files.len() {
+            if stop.asked() != Ending::No {
+                return Ok(false);
+            }
             let path = self.path(number);
             self.files[number].flush().map_err(CompareError::io("writing", &path))?;
             let file = File::open(&path).map_err(CompareError::io("reading", &path))?;
@@ -67,7 +71,7 @@ impl<E: Serialize + DeserializeOwned> Buckets<E> {
             }
             act(entries)?;
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -93,14 +97,14 @@ mod tests {
             buckets.add(&device, &(device.clone(), n)).expect("there is room");
         }
         let (mut seen, mut files) = (Vec::new(), 0);
-        let each = buckets.each(|entries| {
+        let each = buckets.each(&Stop::default(), |entries| {
             files += 1;
             let last = |device: &String| seen.iter().all(|(other, _)| other != device);
             assert!(entries.iter().all(|(device, _)| last(device)), "in two files");
             seen.extend(entries);
             Ok(())
         });
-        each.expect("it was just written");
+        assert!(each.expect("it was just written"));
         assert_eq!((files, seen.len(), path.exists()), (4, 1_000, false));
         for device in 0..10 {
             let own = seen.iter().filter(|(name, _)| *name == format!("d{device}"));

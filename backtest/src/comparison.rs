@@ -89,7 +89,7 @@ impl Comparison {
         let from = StartOffset::Timestamp(of.backtest.from.minus(CLOCKS).0);
         let published = |value: &[u8]| scores.add(true, output.point(value));
         match each_published(&self.kafka, &output.topic, from, of.stop, published)? {
-            true => scores.compare(&of.backtest.folder().join("differences.csv")).map(Some),
+            true => scores.compare(&of.backtest.folder().join("differences.csv"), of.stop),
             false => Ok(None),
         }
     }
@@ -106,7 +106,7 @@ impl Comparison {
         let from = StartOffset::Earliest;
         let published = |value: &[u8]| alarms.add(true, output.point(value));
         match each_published(&self.kafka, &output.topic, from, of.stop, published)? {
-            true => alarms.compare(&of.backtest.folder().join("alarms.csv")).map(Some),
+            true => alarms.compare(&of.backtest.folder().join("alarms.csv"), of.stop),
             false => Ok(None),
         }
     }

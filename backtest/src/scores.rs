@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tideflow_core::EventTime;
+use tideflow_core::{EventTime, Stop};
 
 use crate::buckets::Buckets;
 use crate::sketch::Sketch;
@@ -114,13 +114,13 @@ impl Scores {
         self.entries.add(&entry.device, &entry)
     }
 
-    /// Compares them, and writes a line for each window to `file`.
-    pub fn compare(self, file: &Path) -> Result<ScoreReport, CompareError> {
+    /// Compares them, and writes a line for each window to `file`; none where it was asked to stop.
+    pub fn compare(self, file: &Path, stop: &Stop) -> Result<Option<ScoreReport>, CompareError> {
         let Scores { entries, mut report, .. } = self;
         let lines = File::create_new(file).map_err(CompareError::io("making", file))?;
         let mut lines = csv::Writer::from_writer(io::BufWriter::new(lines));
         let mut sums = Sums::default();
-        entries.each(|entries| {
+        let all = entries.each(stop, |entries| {
             let mut windows = BTreeMap::<(String, i64), [Option<Entry>; 2]>::new();
             for entry in entries {
                 let side = usize::from(!entry.published);
@@ -140,7 +140,7 @@ impl Scores {
         lines.flush().map_err(CompareError::io("writing", file))?;
         report.psi = sums.published.psi(&sums.replayed);
         report.difference = sums.difference(report.compared);
-        Ok(report)
+        Ok(all.then_some(report))
     }
 }
 
@@ -316,7 +316,8 @@ mod tests {
         }
         scores.add(true, None).expect("it is counted");
         let file = folder.path().join("differences.csv");
-        let report = scores.compare(&file).expect("there is room");
+        let report = scores.compare(&file, &Stop::default()).expect("there is room");
+        let report = report.expect("nobody asked to stop");
         let counts = [
             report.compared,
             report.equal,

@@ -18,7 +18,9 @@ use crate::exit::Exit;
 use crate::http::Pages;
 use crate::settings::{Problem, Settings};
 use crate::thread_busy::BusyThreads;
-use crate::{Finding, GraphFormat, GraphSpec, Question, RunFailure, Runner, Setup, main_with};
+use crate::{
+    Finding, GraphFormat, GraphSpec, ModelSetting, Question, RunFailure, Runner, Setup, main_with,
+};
 
 /// A graph as a binary: its name, its options, and the function that builds it.
 ///
@@ -39,12 +41,14 @@ pub struct Graph<C> {
     pub durability: fn(&C, &str) -> Arc<dyn Durability>,
     /// Builds the graph: once to look at it, once a worker to run it.
     pub build: fn(&Flow<'_>, &C) -> Result<(), BuildError>,
-    /// The setting that names the graph's model, and its value for what `replay --model` is given; none for a
-    /// graph without a model.
-    pub model: Option<fn(&str) -> (&'static str, String)>,
+    /// What `replay --model` sets; none for a graph without a model.
+    pub model: Option<ModelSetting>,
     /// What `replay` compares with what was published; none where it only writes what comes of it.
-    pub compare: Option<fn(&C) -> Box<dyn Compare>>,
+    pub compare: Option<MakeCompare<C>>,
 }
+
+/// Makes what compares a graph's outputs, as its options say.
+pub type MakeCompare<C> = fn(&C) -> Box<dyn Compare>;
 
 /// The `main` of a graph's binary: `run`, `check`, `replay` and the other commands, with help.
 pub fn main<C>(graph: Graph<C>) -> ExitCode
@@ -71,7 +75,7 @@ struct GraphRunner<C> {
     validate: fn(&C) -> Vec<OptionProblem>,
     durability: fn(&C, &str) -> Arc<dyn Durability>,
     build: fn(&Flow<'_>, &C) -> Result<(), BuildError>,
-    compare: Option<fn(&C) -> Box<dyn Compare>>,
+    compare: Option<MakeCompare<C>>,
     metrics: Arc<Metrics>,
     busy: Arc<BusyThreads>,
     running: Arc<AtomicBool>,

@@ -31,5 +31,7 @@ pub use framework::{
     EpochsConfig, FRAMEWORK_DEFAULTS, FrameworkConfig, HttpConfig, LogConfig, LogFormat, OnStop,
     RunConfig, WorkersConfig,
 };
-pub use graph::{Graph, main};
-pub use runner::{Finding, GraphFormat, GraphSpec, Question, RunFailure, Runner, Setup};
+pub use graph::{Graph, MakeCompare, main};
+pub use runner::{
+    Finding, GraphFormat, GraphSpec, ModelSetting, Question, RunFailure, Runner, Setup,
+};

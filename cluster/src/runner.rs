@@ -24,8 +24,11 @@ pub struct GraphSpec {
     /// Files of defaults beside the framework's own, the text of each: the graph's, Kafka's.
     pub defaults: &'static [&'static str],
     /// What `replay --model` means: [`crate::Graph::model`].
-    pub model: Option<fn(&str) -> (&'static str, String)>,
+    pub model: Option<ModelSetting>,
 }
+
+/// The setting that names a graph's model, and its value for what `replay --model` is given.
+pub type ModelSetting = fn(&str) -> (&'static str, String);
 
 /// Everything a graph is configured with, read and checked.
 #[derive(Debug)]
