@@ -23,7 +23,7 @@ const CLOCKS: Duration = minutes(60);
 /// Compares the scores and the alarms of a graph, each a topic of one record a device and window.
 ///
 /// Windows that begin in the backtest's time, and end by where it has come, are compared: by their event time,
-/// whenever they were published. Memory: about 100 MB for up to 128 million windows, beyond in proportion; the
+/// whenever they were published. Memory: about 100 MB for up to 64 million windows, beyond in proportion; the
 /// alarms that stand at once when the time begins. Disk: both sides once more, for a while.
 ///
 /// ```
