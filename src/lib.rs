@@ -3,6 +3,7 @@
 //! need, and a module for each part. The README begins with a whole graph; `ARCHITECTURE.md` tells how the
 //! parts work together.
 
+pub use tideflow_backtest as backtest;
 pub use tideflow_cluster as cluster;
 pub use tideflow_core as core;
 pub use tideflow_job as job;

@@ -13,7 +13,7 @@ use tideflow_cluster::{
     Finding, GraphFormat, GraphSpec, Question, RunFailure, Runner, Setup, main_with,
 };
 use tideflow_core::{
-    CheckFailure, Ending, ErrorKind, OperatorName, Secret, Stop, current_operator,
+    Backtest, CheckFailure, Ending, ErrorKind, OperatorName, Secret, Stop, current_operator,
 };
 
 const PROBE: GraphSpec = GraphSpec {
@@ -21,6 +21,7 @@ const PROBE: GraphSpec = GraphSpec {
     about: "Does nothing, in several ways",
     version: "1.2.3",
     defaults: &[include_str!("probe.toml")],
+    model: Some(|text| ("probe.act", text.to_string())),
 };
 
 #[derive(Debug, Deserialize)]
@@ -106,6 +107,16 @@ impl Runner for Probe {
             _ => {}
         }
         Ok(())
+    }
+
+    fn replay(
+        &self,
+        setup: &Setup<Sections>,
+        backtest: &Backtest,
+        _: &Stop,
+    ) -> Result<Option<String>, RunFailure> {
+        let (from, to) = (backtest.from.date(), backtest.to.date());
+        Ok(Some(format!("{} {from} {to}\n", setup.config.probe.act)))
     }
 }
 

@@ -9,16 +9,19 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tideflow_core::timely::{CommunicationConfig, Config, WorkerConfig};
 use tideflow_core::{
-    BuildError, Check, CheckFailure, Durability, Ending, ErrorKind, Flow, Job, Metrics,
-    OptionProblem, Plan, Stop, execute, plan,
+    Backtest, BuildError, Check, CheckFailure, Compare, Durability, Ending, ErrorKind, Flow, Job,
+    LogOnly, Metrics, OptionProblem, Plan, RecentBindings, Stop, execute, plan, plan_of,
 };
 
+use crate::backtest::{Outcome, readings, show_progress};
 use crate::exit::Exit;
 use crate::features;
 use crate::http::Pages;
 use crate::settings::{Problem, Settings};
 use crate::thread_busy::BusyThreads;
-use crate::{Finding, GraphFormat, GraphSpec, Question, RunFailure, Runner, Setup, main_with};
+use crate::{
+    Finding, GraphFormat, GraphSpec, ModelSetting, Question, RunFailure, Runner, Setup, main_with,
+};
 
 /// A graph as a binary: its name, its options, and the function that builds it.
 ///
@@ -39,24 +42,33 @@ pub struct Graph<C> {
     pub durability: fn(&C, &str) -> Arc<dyn Durability>,
     /// Builds the graph: once to look at it, once a worker to run it.
     pub build: fn(&Flow<'_>, &C) -> Result<(), BuildError>,
+    /// What `replay --model` sets; none for a graph without a model.
+    pub model: Option<ModelSetting>,
+    /// What `replay` compares with what was published; none where it only writes what comes of it.
+    pub compare: Option<MakeCompare<C>>,
 }
 
-/// The `main` of a graph's binary: `run`, `check`, `features` and the other commands, with help.
+/// Makes what compares a graph's outputs, as its options say.
+pub type MakeCompare<C> = fn(&C) -> Box<dyn Compare>;
+
+/// The `main` of a graph's binary: `run`, `check`, `features`, `replay` and the other commands, with help.
 pub fn main<C>(graph: Graph<C>) -> ExitCode
 where
     C: DeserializeOwned + Clone + Send + Sync + 'static,
 {
-    let Graph { name, about, version, defaults, validate, durability, build } = graph;
+    let Graph { name, about, version, defaults, validate, durability, build, model, compare } =
+        graph;
     let runner = GraphRunner {
         name,
         validate,
         durability,
         build,
+        compare,
         metrics: Arc::default(),
         busy: Arc::default(),
         running: Arc::default(),
     };
-    main_with(&GraphSpec { name, about, version, defaults }, &runner)
+    main_with(&GraphSpec { name, about, version, defaults, model }, &runner)
 }
 
 struct GraphRunner<C> {
@@ -64,6 +76,7 @@ struct GraphRunner<C> {
     validate: fn(&C) -> Vec<OptionProblem>,
     durability: fn(&C, &str) -> Arc<dyn Durability>,
     build: fn(&Flow<'_>, &C) -> Result<(), BuildError>,
+    compare: Option<MakeCompare<C>>,
     metrics: Arc<Metrics>,
     busy: Arc<BusyThreads>,
     running: Arc<AtomicBool>,
@@ -172,13 +185,73 @@ impl<C: DeserializeOwned + Clone + Send + Sync + 'static> Runner for GraphRunner
         // Held while the graph runs: with it go connections that the checks have made.
         let plan = self.plan(&setup.config)?;
         expect_checked(&plan)?;
-        let job = Job {
+        let durability = (self.durability)(&setup.config, self.name);
+        self.execute(setup, &self.job(setup, stop), durability, started)
+    }
+
+    fn replay(
+        &self,
+        setup: &Setup<C>,
+        backtest: &Backtest,
+        stop: &Stop,
+    ) -> Result<Option<String>, RunFailure> {
+        let started = Arc::<AtomicBool>::default();
+        leave_when_asked_before_the_start(stop, started.clone());
+        let job = Job { backtest: Some(backtest.clone()), ..self.job(setup, stop) };
+        let mut plan = plan_of(&job, |flow| (self.build)(flow, &setup.config))?;
+        let compare = self.compare.map(|compare| compare(&setup.config));
+        plan.checks.extend(compare.iter().flat_map(|compare| compare.checks()));
+        expect_checked(&plan)?;
+        let sources: Vec<String> = plan.inputs.keys().cloned().collect();
+        let progress = show_progress(backtest, self.metrics.clone(), sources.clone());
+        // Nothing of it survives: it begins with nothing, and leaves nothing.
+        let nothing: Arc<dyn Durability> = Arc::new(LogOnly::new(RecentBindings::new(1)));
+        self.execute(setup, &job, nothing, started)?;
+        drop(progress);
+        if stop.asked() != Ending::No {
+            return Ok(None);
+        }
+        let readings = readings(&self.metrics, &sources);
+        let outputs = backtest.finish().map_err(|error| RunFailure {
+            kind: ErrorKind::Fatal,
+            message: format!("writing to `{}`: {error}", backtest.folder().display()),
+        })?;
+        if readings.values().all(|records| *records == 0) {
+            let (from, to) = (backtest.from.date(), backtest.to.date());
+            let message =
+                format!("expected records of {from} to {to} in what the graph reads, found none");
+            return Err(RunFailure { kind: ErrorKind::Invalid, message });
+        }
+        let compared = match compare {
+            None => None,
+            Some(compare) => match compare.compare(backtest, stop)? {
+                Some(compared) => Some(compared),
+                None => return Ok(None),
+            },
+        };
+        Outcome { graph: self.name, backtest, readings, outputs, compared }.report().map(Some)
+    }
+}
+
+impl<C: Clone + Send + Sync + 'static> GraphRunner<C> {
+    fn job(&self, setup: &Setup<C>, stop: &Stop) -> Job {
+        Job {
             metrics: self.metrics.clone(),
             stop: stop.clone(),
             epochs: (&setup.framework.epochs).into(),
             join_timeout: Duration::from_millis(setup.framework.workers.join_timeout_ms),
             ..Job::default()
-        };
+        }
+    }
+
+    /// Runs the graph to its end; `started` is set when it is built.
+    fn execute(
+        &self,
+        setup: &Setup<C>,
+        job: &Job,
+        durability: Arc<dyn Durability>,
+        started: Arc<AtomicBool>,
+    ) -> Result<(), RunFailure> {
         let (busy, running) = (self.busy.clone(), self.running.clone());
         let each_worker = move |worker: usize| {
             if let Err(error) = busy.register(worker.to_string()) {
@@ -192,8 +265,7 @@ impl<C: DeserializeOwned + Clone + Send + Sync + 'static> Runner for GraphRunner
             running.store(true, Ordering::Release);
             Ok(())
         };
-        let durability = (self.durability)(&setup.config, self.name);
-        let outcome = execute(timely_config(setup), &job, durability, each_worker, graph);
+        let outcome = execute(timely_config(setup), job, durability, each_worker, graph);
         self.running.store(false, Ordering::Release);
         Ok(outcome?)
     }

@@ -10,6 +10,7 @@
 //! - [`logs`], [`mod@panic`], [`signals`], [`http`], [`thread_busy`], [`hostfile`]: one part each, of
 //!   use without the others.
 
+mod backtest;
 mod cli;
 mod exit;
 mod feature_file;
@@ -33,5 +34,7 @@ pub use framework::{
     EpochsConfig, FRAMEWORK_DEFAULTS, FrameworkConfig, HttpConfig, LogConfig, LogFormat, OnStop,
     RunConfig, WorkersConfig,
 };
-pub use graph::{Graph, main};
-pub use runner::{Finding, GraphFormat, GraphSpec, Question, RunFailure, Runner, Setup};
+pub use graph::{Graph, MakeCompare, main};
+pub use runner::{
+    Finding, GraphFormat, GraphSpec, ModelSetting, Question, RunFailure, Runner, Setup,
+};

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use tideflow_core::{
-    BuildError, CheckFailure, ErrorKind, RejectsRequest, RunError, StateRequest, Stop, WantedRows,
+    Backtest, BuildError, CheckFailure, ErrorKind, RejectsRequest, RunError, StateRequest, Stop,
+    WantedRows,
 };
 
 use crate::framework::FrameworkConfig;
@@ -24,7 +25,12 @@ pub struct GraphSpec {
     pub version: &'static str,
     /// Files of defaults beside the framework's own, the text of each: the graph's, Kafka's.
     pub defaults: &'static [&'static str],
+    /// What `replay --model` means: [`crate::Graph::model`].
+    pub model: Option<ModelSetting>,
 }
+
+/// The setting that names a graph's model, and its value for what `replay --model` is given.
+pub type ModelSetting = fn(&str) -> (&'static str, String);
 
 /// Everything a graph is configured with, read and checked.
 #[derive(Debug)]
@@ -133,6 +139,18 @@ pub trait Runner: Send + Sync + 'static {
     /// # Errors
     /// When it cannot start, or fails.
     fn run(&self, setup: &Setup<Self::Config>, stop: &Stop) -> Result<(), RunFailure>;
+
+    /// Runs the graph over a part of the past, to its end or until `stop` is asked, and compares what came of
+    /// it with what was published: a report as text, or none where it was stopped.
+    ///
+    /// # Errors
+    /// When it cannot start, or fails.
+    fn replay(
+        &self,
+        setup: &Setup<Self::Config>,
+        backtest: &Backtest,
+        stop: &Stop,
+    ) -> Result<Option<String>, RunFailure>;
 }
 
 impl fmt::Display for RunFailure {

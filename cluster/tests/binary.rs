@@ -346,3 +346,26 @@ fn a_running_graph_shows_its_pages_and_a_busy_port_is_refused() {
     running.signal("INT");
     assert_eq!(running.end().0, 0);
 }
+
+#[test]
+fn a_replay_is_asked_for_a_time_a_model_and_a_folder_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let [new, used] = ["a/new", "used"].map(|name| folder.path().join(name).display().to_string());
+    let replay =
+        |more: &[&str]| output(&[&["replay", "--from", "2026-11-20T00:00:00Z"], more].concat());
+    let said = replay(&["--to", "1763683200000", "--out", &new, "--probe.act=wait"]);
+    assert_eq!(said.0, 2, "{said:?}");
+    assert!(
+        said.2.contains("`--to`: expected a time after `--from`, 2026-11-20T00:00:00Z"),
+        "{said:?}"
+    );
+    let said = replay(&["--model", "health/8", "--out", &new, "--probe.act=wait"]);
+    assert_eq!((said.0, said.1.as_str()), (0, "health/8 2026-11-20T00:00:00Z end\n"), "{said:?}");
+    std::fs::create_dir(&used).unwrap();
+    std::fs::write(format!("{used}/notes"), "mine").unwrap();
+    let said = replay(&["--out", &used]);
+    assert_eq!(said.0, 2, "{said:?}");
+    let refused = format!("expected a new or an empty folder, found `notes` in `{used}`");
+    assert!(said.2.contains(&refused), "{said:?}");
+    assert!(replay(&[]).2.contains("--out <DIR>"));
+}

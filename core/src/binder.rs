@@ -22,7 +22,8 @@ use crate::operator::OperatorName;
 use crate::pace::{Pace, RETRY, Tick, Word};
 use crate::ruling::SharedLog;
 use crate::{
-    Binding, Bound, Ending, Epoch, EventTime, Job, Metrics, Part, PartState, Resume, Standing,
+    Backtest, Binding, Bound, Ending, Epoch, EventTime, Job, Metrics, Part, PartState, Resume,
+    Standing,
 };
 
 type Input<D, P> =
@@ -110,6 +111,7 @@ impl<'s> Binder<'s> {
             // A start that is killed before its first snapshot must not leave more and more to replay.
             snapshot_every: snapshot_every.min(job.epochs.replay_max),
             last_snapshot: resume.state_of(),
+            backtest: job.backtest.clone(),
             pace,
             published,
             metrics: job.metrics.clone(),
@@ -180,6 +182,7 @@ struct Open {
     watermark: EventTime,
     snapshot_every: u64,
     last_snapshot: Epoch,
+    backtest: Option<Backtest>,
     log: SharedLog,
     choices: Choices,
     out: Outputs,
@@ -223,14 +226,17 @@ impl Open {
         let mut parts = self.parts.remove(&epoch).unwrap_or_default();
         parts.sort();
         let exhausted = !parts.is_empty() && parts.iter().all(|p| p.state == PartState::Ended);
-        self.watermark = if exhausted || tick.ending == Ending::Drain {
-            EventTime::MAX
-        } else {
-            self.watermark.max(global_watermark(&parts))
+        // The past goes on behind a backtest: what is open then stays so.
+        let last = if self.backtest.is_some() { Ending::Suspend } else { Ending::Drain };
+        let drains = exhausted && last == Ending::Drain || tick.ending == Ending::Drain;
+        self.watermark = match drains {
+            true => EventTime::MAX,
+            false => self.watermark.max(global_watermark(&parts)),
         };
         if exhausted {
-            self.pace.end(Ending::Drain);
+            self.pace.end(last);
         }
+        self.backtest.iter().for_each(|backtest| backtest.reach(self.watermark));
         let (watermark, wall_ms, ending) = (self.watermark, tick.wall_ms, tick.ending);
         let chosen = self.choices.close(epoch);
         let binding = Binding { epoch, parts, watermark, wall_ms, ending, chosen };

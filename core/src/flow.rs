@@ -18,8 +18,8 @@ use crate::plan::{Check, Edge, Inputs, Node, Plan};
 use crate::ruling::SharedLog;
 use crate::snapshot::{SnapshotPart, Snapshots};
 use crate::{
-    BindingLog, Bound, BuildError, DeadLetters, Epoch, Failure, FeatureRows, Metrics, Resume,
-    StateForm, Stop,
+    Backtest, BindingLog, Bound, BuildError, DeadLetters, Epoch, Failure, FeatureRows, Metrics,
+    Resume, StateForm, Stop,
 };
 
 /// How epochs are paced.
@@ -63,6 +63,8 @@ pub struct Job {
     /// What takes rows in place of a model, in a run for nothing else: sources end where they end at the start, and
     /// sinks publish nothing.
     pub rows: Option<FeatureRows>,
+    /// The part of the past to run over, in a run that publishes nothing.
+    pub backtest: Option<Backtest>,
 }
 
 impl Default for Job {
@@ -74,6 +76,7 @@ impl Default for Job {
             epochs: EpochSettings::default(),
             join_timeout: Duration::from_secs(60),
             rows: None,
+            backtest: None,
         }
     }
 }

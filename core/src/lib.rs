@@ -3,10 +3,12 @@
 //!
 //! The one idea: an epoch is a cut of the input. See [`Binding`].
 
+mod backtest;
 mod binder;
 mod binding;
 mod choice;
 mod crash;
+mod date;
 mod durability;
 mod entries;
 mod epoch;
@@ -35,9 +37,11 @@ mod stateful;
 mod stop;
 mod update;
 
+pub use backtest::{Backtest, Compare, Compared, RecordedOutput};
 pub use binding::{Binding, BindingLog, Bound, Ending, Part, PartState, RecentBindings};
 pub use choice::{Choice, Chosen, Opening};
 pub use crash::crash_point;
+pub use date::InvalidTime;
 pub use durability::{Durability, LogOnly, Recovered};
 pub use entries::{Entries, KeyedState, Row};
 pub use epoch::{Epoch, Event, EventTime, millis, minutes, seconds};

@@ -45,7 +45,7 @@ pub fn plan(build: impl FnOnce(&Flow<'_>) -> Result<(), BuildError>) -> Result<P
     plan_of(&Job::default(), build)
 }
 
-/// The same for a run with what this job says.
+/// [`plan`] of a run of this job: where it publishes nothing, without what only a sink that does needs.
 ///
 /// # Errors
 /// Those of the graph.

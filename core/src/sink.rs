@@ -13,7 +13,7 @@ use timely::scheduling::SyncActivator;
 use crate::flow::{Flow, Mode, Stream};
 use crate::operator::{OperatorName, abandon};
 use crate::plan::Check;
-use crate::{BuildError, DeadLetters, Epoch};
+use crate::{Backtest, BuildError, DeadLetters, Epoch};
 
 /// A place results go to, as it runs on one worker. Every implementation promises:
 /// 1. no call waits: what takes time happens on a thread of its own, which wakes the worker when it
@@ -85,6 +85,21 @@ pub trait SinkSpec<D: Clone + 'static>: Sized {
     ) -> Result<(), BuildError> {
         outlet.gate(stream, Pipeline, |start| self.start(start))
     }
+    /// Connects a stream to it, in a backtest: what it would publish goes to an output of the backtest, and
+    /// nothing elsewhere.
+    ///
+    /// # Errors
+    /// Unless it says otherwise, it cannot: it would publish.
+    fn record<'s>(
+        self,
+        outlet: Outlet<'s>,
+        stream: StreamVec<'s, Epoch, D>,
+        backtest: &Backtest,
+    ) -> Result<(), BuildError> {
+        let _ = (stream, backtest);
+        let what = "a sink that knows no other place for its records: it cannot be replayed";
+        Err(BuildError::invalid(outlet.name.as_str(), what))
+    }
 }
 
 /// Where a sink starts.
@@ -98,7 +113,8 @@ pub struct SinkStart<'a, 's> {
 }
 
 impl<'s> Flow<'s> {
-    /// Publishes a stream: each epoch once everything of it is there and its binding is durable.
+    /// Publishes a stream: each epoch once everything of it is there and its binding is durable. In a
+    /// backtest it is written to the backtest's folder instead: here is where that is decided.
     ///
     /// State: the records of epochs in flight, at most [`crate::EpochSettings::inflight_max`].
     ///
@@ -117,7 +133,10 @@ impl<'s> Flow<'s> {
             self.add_sink(stream.into_timely().flat_map(|_| None));
             return Ok(());
         }
-        spec.checks().into_iter().for_each(|c| self.check(c));
+        let backtest = &self.job().backtest;
+        if backtest.is_none() {
+            spec.checks().into_iter().for_each(|c| self.check(c));
+        }
         if let Some(letters) = spec.dead_letters() {
             self.add_dead_letters(letters);
         }
@@ -125,7 +144,10 @@ impl<'s> Flow<'s> {
             return Ok(());
         }
         let outlet = Outlet { name: OperatorName::new(name), flow: self.clone() };
-        spec.connect(outlet, stream.into_timely())
+        match backtest {
+            None => spec.connect(outlet, stream.into_timely()),
+            Some(backtest) => spec.record(outlet, stream.into_timely(), backtest),
+        }
     }
 }
 

@@ -22,7 +22,9 @@ use crate::{BuildError, Epoch, EventTime, Job, Part, Rejected, Resume};
 /// 5. bytes that do not decode come out as [`Rejected`], are counted, and never end the process;
 /// 6. when records arrive after a poll that found none, it wakes the worker;
 /// 7. started with epochs to replay, it goes on where [`Resume::partitions`] says and yields each record
-///    in the epoch that its cuts say ([`Batch::of`]), and nothing beyond them before all are reached.
+///    in the epoch that its cuts say ([`Batch::of`]), and nothing beyond them before all are reached;
+/// 8. in a backtest ([`Job::backtest`]) it yields the records of that time, and all that were there before it
+///    where records have no time; its watermark stays within it, and it acknowledges nothing.
 ///
 /// ```
 /// use tideflow_core::{Batch, EventTime, Part, PartState, Source};

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use tideflow_core::{
-    Batch, BuildError, Check, Epoch, ErrorKind, Flow, Job, LogOnly, Part, RecentBindings, RunError,
-    Sink, SinkSpec, SinkStart, Source, SourceSpec, SourceStart, execute, timely,
+    Backtest, Batch, BuildError, Check, Epoch, ErrorKind, EventTime, Flow, Job, LogOnly, Part,
+    RecentBindings, RunError, Sink, SinkSpec, SinkStart, Source, SourceSpec, SourceStart, execute,
+    timely,
 };
 
 /// A part that does not start on one worker. As a source it is silent and has no end.
@@ -85,25 +86,37 @@ impl Sink<u64> for Silent {
 }
 
 /// Runs source to sink on two workers, of which one does not start one of them.
-fn run(source: usize, sink: usize) -> RunError {
+fn run(source: usize, sink: usize, backtest: Option<Backtest>) -> RunError {
     let build = move |flow: &Flow<'_>| {
         let (numbers, _) = flow.source("source", Stubborn { on_worker: source })?;
         flow.sink("sink", numbers, Stubborn { on_worker: sink })
     };
-    let mut job = Job::default();
+    let mut job = Job { backtest, ..Job::default() };
     job.epochs.interval = Duration::from_millis(1);
     let log = LogOnly::new(RecentBindings::new(1));
     execute(timely::Config::process(2), &job, log, |_| (), build).expect_err("it cannot start")
 }
 
+const NOBODY: usize = usize::MAX;
+
 #[test]
 fn fault_a_part_that_cannot_start_ends_the_run_with_its_error() {
-    const NOBODY: usize = usize::MAX;
     for worker in [0, 1] {
-        for (error, name) in [(run(worker, NOBODY), "source"), (run(NOBODY, worker), "sink")] {
+        let errors = [(run(worker, NOBODY, None), "source"), (run(NOBODY, worker, None), "sink")];
+        for (error, name) in errors {
             let RunError::Failed(error) = error else { panic!("another error: {error}") };
             assert_eq!(error.kind, ErrorKind::Unavailable);
             assert_eq!(error.to_string(), format!("`{name}`: it is away"));
         }
     }
+}
+
+#[test]
+fn fault_a_sink_that_would_publish_in_a_backtest_is_refused() {
+    let backtest = Backtest::new(EventTime(0), EventTime(1), "nowhere");
+    let error = run(NOBODY, NOBODY, Some(backtest));
+    let RunError::Failed(error) = error else { panic!("another error: {error}") };
+    assert_eq!(error.kind, ErrorKind::Invalid);
+    let told = "`sink`: a sink that knows no other place for its records: it cannot be replayed";
+    assert_eq!(error.to_string(), told);
 }

@@ -61,5 +61,7 @@ fn main() -> ExitCode {
         validate: |config: &Config| config.kafka.problem("kafka").into_iter().collect(),
         durability: |config, name| config.job.durability(name, &config.kafka),
         build: files,
+        model: None,
+        compare: None,
     })
 }

@@ -122,5 +122,7 @@ fn main() -> ExitCode {
         validate: |_| Vec::new(),
         durability: |_, _| Arc::new(LogOnly::new(RecentBindings::new(100))),
         build: panics,
+        model: None,
+        compare: None,
     })
 }

@@ -38,9 +38,33 @@ impl ModelUri {
     pub fn is_meant(text: &str) -> bool {
         text.starts_with(SCHEME)
     }
+
+    /// What a person means who says which model: `NAME/VERSION` is a version in the registry, unless there is
+    /// such a folder. All else is as it is.
+    ///
+    /// ```
+    /// use tideflow_models::ModelUri;
+    /// assert_eq!(ModelUri::meant_by("health/8"), "models:/health/8");
+    /// assert_eq!(ModelUri::meant_by("/srv/health"), "/srv/health");
+    /// ```
+    pub fn meant_by(text: &str) -> String {
+        let uri = format!("{SCHEME}/{text}");
+        let is_version = |uri: &ModelUri| match &uri.which {
+            WhichVersion::Alias(_) => false,
+            WhichVersion::Version(version) => is_number(version),
+        };
+        match uri.parse().ok().filter(is_version) {
+            Some(_) if !std::path::Path::new(text).exists() => uri,
+            _ => text.to_string(),
+        }
+    }
 }
 
 const SCHEME: &str = "models:";
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
 
 impl FromStr for ModelUri {
     type Err = NoModelUri;

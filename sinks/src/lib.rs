@@ -2,6 +2,7 @@
 
 pub mod files;
 pub mod kafka;
+mod recorded;
 mod vec;
 
 pub use vec::{VecSink, VecWriter};

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use tideflow_core::{BuildError, Check, Epoch, Sink, SinkSpec, SinkStart};
+use tideflow_core::timely::dataflow::StreamVec;
+use tideflow_core::{Backtest, BuildError, Check, Epoch, Outlet, Sink, SinkSpec, SinkStart};
 
 /// Collects what is published, with its epoch, over all workers of the process.
 ///
@@ -55,6 +56,16 @@ impl<D: Clone + Send + 'static> SinkSpec<D> for VecSink<D> {
 
     fn start(self, _start: SinkStart<'_, '_>) -> Result<VecWriter<D>, BuildError> {
         Ok(VecWriter { open: BTreeMap::new(), through: 0, published: self.published })
+    }
+
+    fn record<'s>(
+        self,
+        outlet: Outlet<'s>,
+        stream: StreamVec<'s, Epoch, D>,
+        _: &Backtest,
+    ) -> Result<(), BuildError> {
+        // Nobody but this process sees it.
+        self.connect(outlet, stream)
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tideflow_core::timely::ExchangeData;
 use tideflow_core::{
-    Batch, BuildError, Check, Cuts, Epoch, Event, EventTime, Part, PartState, ResumePart, Source,
-    SourceSpec, SourceStart,
+    Backtest, Batch, BuildError, Check, Cuts, Epoch, Event, EventTime, Part, PartState, ResumePart,
+    Source, SourceSpec, SourceStart,
 };
 
 use crate::watermark::Watermark;
@@ -90,6 +90,7 @@ impl<T: Event + ExchangeData + Clone> SourceSpec for VecSource<T> {
                 .collect(),
             chunk: self.chunk,
             turn: 0,
+            backtest: start.job.backtest,
         })
     }
 }
@@ -101,6 +102,7 @@ pub struct VecReader<T> {
     partitions: Vec<Reading<T>>,
     chunk: usize,
     turn: usize,
+    backtest: Option<Backtest>,
 }
 
 struct Reading<T> {
@@ -130,7 +132,9 @@ impl<T: Event + ExchangeData + Clone> Source for VecReader<T> {
                 part.next += 1;
                 part.watermark.saw(record.event_time());
                 batch.bytes += std::mem::size_of::<T>();
-                batch.of(epoch).0.push(record);
+                if self.backtest.as_ref().is_none_or(|b| b.holds(record.event_time())) {
+                    batch.of(epoch).0.push(record);
+                }
             }
             part.cuts.read_to(part.next);
         }
@@ -143,12 +147,13 @@ impl<T: Event + ExchangeData + Clone> Source for VecReader<T> {
     }
 
     fn cut(&mut self, _wall_ms: i64, parts: &mut Vec<Part>) {
+        let latest = self.backtest.as_ref().map_or(EventTime::MAX, |backtest| backtest.to);
         parts.extend(self.partitions.iter_mut().map(|p| Part {
             source: self.name.to_string(),
             partition: p.partition,
             from: p.first.take(),
             next: p.next,
-            watermark: p.watermark.value(),
+            watermark: p.watermark.value().min(latest),
             state: match p.rest.as_slice() {
                 [] => PartState::Ended,
                 _ if T::TIMED => PartState::Active,

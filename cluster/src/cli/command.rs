@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::questions::Questions;
-use super::{features, help, rejects, state};
+use super::{features, help, rejects, replay, state};
 use crate::runner::{GraphFormat, GraphSpec, Question};
 use crate::settings::Schema;
 
@@ -21,6 +21,7 @@ pub(crate) enum Action {
     Graph(GraphFormat),
     Config { defaults: bool },
     Ask(Question),
+    Replay(replay::Request),
 }
 
 /// Reads a command line without its settings.
@@ -36,6 +37,7 @@ pub(crate) fn parse(
         "run" => Action::Run,
         "check" => Action::Check,
         "graph" => Action::Graph(format(of)),
+        "replay" => Action::Replay(replay::Request::of(of)),
         "state" => {
             let (name, of) = of.subcommand().expect("clap requires a subcommand");
             return Ok((Action::Ask(Question::State(state::request(name, of))), file_of(of)));
@@ -105,6 +107,10 @@ pub(crate) fn command(graph: &GraphSpec, schema: &Schema) -> Command {
                 .after_help(settings)
                 .override_usage(usage("features", features::USAGE)),
         )
+        .subcommand(replay::help(replay::command().arg(file()), settings).override_usage(usage(
+            "replay",
+            " --from TIME [--to TIME] [--warm-up SPAN] [--model REF] --out DIR",
+        )))
         .subcommand(state::command(&asked("state")))
         .subcommand(rejects::command(&asked("rejects")))
 }

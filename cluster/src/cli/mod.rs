@@ -6,6 +6,7 @@ mod flags;
 mod help;
 mod questions;
 mod rejects;
+mod replay;
 mod shell;
 mod state;
 

@@ -8,6 +8,7 @@ use tideflow_core::Stop;
 
 use super::command::{Action, parse};
 use super::flags::split;
+use super::replay;
 use crate::exit::Exit;
 use crate::framework::{FRAMEWORK_DEFAULTS, FrameworkConfig};
 use crate::http::{self, HttpError, HttpServer};
@@ -44,7 +45,14 @@ pub fn main_from<R: Runner>(
     if action == (Action::Config { defaults: true }) {
         return print(&schema.toml());
     }
-    let inputs = Inputs { file, env, flags: split.flags };
+    let mut flags = split.flags;
+    if let Action::Replay(request) = &action {
+        match request.flags(graph) {
+            Ok(meant) => flags.extend(meant),
+            Err(unusable) => return fail(Exit::Refused, unusable),
+        }
+    }
+    let inputs = Inputs { file, env, flags };
     let setup = match set_up(runner, schema, &inputs, split.problems, &action) {
         Ok(setup) => setup,
         Err(refused) => return fail(Exit::Refused, refused),
@@ -58,6 +66,7 @@ pub fn main_from<R: Runner>(
         },
         Action::Config { .. } => print(&setup.settings.toml()),
         Action::Ask(question) => answer(&question, runner, &setup),
+        Action::Replay(request) => replay::run(graph, runner, &setup, &request),
     }
 }
 
@@ -91,7 +100,7 @@ fn set_up<R: Runner>(
         Some(framework) if starts => framework.hosts(&settings).map_err(&mut keep).ok(),
         _ => None,
     };
-    let used = starts || matches!(action, Action::Ask(_));
+    let used = starts || matches!(action, Action::Ask(_) | Action::Replay(_));
     if let (Some(config), true) = (&config, used) {
         problems.extend(runner.validate(&settings, config));
     }
@@ -237,7 +246,7 @@ fn print(text: &str) -> Exit {
     }
 }
 
-fn fail(exit: Exit, error: impl std::fmt::Display) -> Exit {
+pub(super) fn fail(exit: Exit, error: impl std::fmt::Display) -> Exit {
     let _ = writeln!(io::stderr(), "tideflow: {error}");
     exit
 }

@@ -13,5 +13,7 @@ fn main() -> ExitCode {
         validate: DeviceHealth::problems,
         durability: |config: &DeviceHealth, name| config.job.durability(name, &config.kafka),
         build: device_health,
+        model: Some(DeviceHealth::model_setting),
+        compare: Some(DeviceHealth::comparison),
     })
 }

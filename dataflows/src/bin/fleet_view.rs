@@ -13,5 +13,7 @@ fn main() -> ExitCode {
         validate: FleetView::problems,
         durability: |config: &FleetView, name| config.job.durability(name, &config.kafka),
         build: fleet_view,
+        model: None,
+        compare: None,
     })
 }

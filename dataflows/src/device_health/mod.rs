@@ -3,6 +3,7 @@
 mod config;
 mod model_records;
 mod records;
+mod replayed;
 mod stats;
 mod watch;
 mod watch_config;

@@ -21,6 +21,7 @@ mod program;
 mod python;
 mod refused;
 mod rejects;
+mod replay;
 mod running;
 #[allow(dead_code, reason = "the tests of the models ask more of it")]
 #[path = "../../../models/tests/shared/server.rs"]

@@ -1,7 +1,7 @@
 """Makes the models of the tests: `make_models.py FOLDER`.
 
-`health` takes the features of `device_health`; beside it lies `health.keras`, the same model for
-Keras itself. `narrow` takes three features fewer than its manifest and the graph say, `other` takes
+`health` takes the features of `device_health`, and so does `retrained`, with other weights; beside each
+lies its `.keras` file, the same model for Keras itself. `narrow` takes three features fewer than its manifest and the graph say, `other` takes
 other features than the graph's, `overflow` cannot score a device that is hot.
 """
 
@@ -82,6 +82,9 @@ def main(target):
     save(network(9), target / "narrow", FEATURES)
     save(network(9), target / "other", FEATURES[:9])
     save_overflow(target / "overflow")
+    retrained = network(len(FEATURES))
+    save(retrained, target / "retrained", FEATURES)
+    retrained.save(target / "retrained.keras")
 
 
 main(pathlib.Path(sys.argv[1]))

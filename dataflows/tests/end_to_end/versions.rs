@@ -20,12 +20,12 @@ use crate::python::{model, python};
 use crate::topics::{Sent, Topics};
 
 /// A real MLflow server, which ends with the tests.
-struct Mlflow {
+pub struct Mlflow {
     address: String,
 }
 
 impl Mlflow {
-    fn shared() -> &'static Mlflow {
+    pub fn shared() -> &'static Mlflow {
         static SHARED: LazyLock<Mlflow> = LazyLock::new(Mlflow::start);
         &SHARED
     }
@@ -46,12 +46,12 @@ impl Mlflow {
         Mlflow { address: address.to_string() }
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Registers so many versions of a model: their digests.
-    fn register(&self, name: &str, folder: &Path, copies: usize) -> Vec<String> {
+    pub fn register(&self, name: &str, folder: &Path, copies: usize) -> Vec<String> {
         let url = self.url();
         let copies = copies.to_string();
         let args = [Path::new(&url), Path::new(name), folder, Path::new(&copies)];

@@ -15,6 +15,8 @@ fn main() -> ExitCode {
         validate: ColdChain::problems,
         durability: |config, name| config.job.durability(name, &config.kafka),
         build: on_kafka,
+        model: None,
+        compare: None,
     })
 }
 

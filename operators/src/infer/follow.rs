@@ -1,6 +1,7 @@
 //! Which version of a model scores: the choice that an epoch's binding records.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tideflow_core::timely::dataflow::StreamVec;
 use tideflow_core::{Choice, Epoch, Flow, Opening, OperatorName};
@@ -27,6 +28,9 @@ impl Choice for Following {
     }
 }
 
+/// Longer than any run.
+const NEVER: Duration = Duration::from_secs(u32::MAX as u64);
+
 /// Opens the current version for the graph, once a process, and follows what is current.
 pub(super) fn open(
     flow: &Flow<'_>,
@@ -48,7 +52,9 @@ pub(super) fn open(
     }
     if first {
         let failures = flow.job().metrics.model_failures.with_label_values(&[name.as_str()]);
-        shelf.follow(name, options.poll, move || failures.inc());
+        // What scores a backtest is one version, whatever an alias names meanwhile.
+        let every = if flow.job().backtest.is_some() { NEVER } else { options.poll };
+        shelf.follow(name, every, move || failures.inc());
     }
     Ok(shelf)
 }

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tideflow_core::{BuildError, Check, CheckFailure, Epoch, Sink, SinkSpec, SinkStart};
+use tideflow_core::timely::dataflow::StreamVec;
+use tideflow_core::{
+    Backtest, BuildError, Check, CheckFailure, Epoch, Outlet, Sink, SinkSpec, SinkStart,
+};
 
 use super::FolderError;
 use super::folder::is_there;
 use super::folders::Folders;
 use super::writer::{Lines, Told, Writer};
+use crate::recorded::Recorded;
 
 /// A folder to write to.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -84,6 +88,19 @@ impl<D: Clone + 'static> SinkSpec<D> for FileSink<D> {
         let writer = Writer::start(name, place, told, job.failure.clone());
         let (encode, published) = (self.encode, folders.published());
         Ok(FileWriter { writer, encode, published, open: BTreeMap::new() })
+    }
+
+    fn record<'s>(
+        self,
+        outlet: Outlet<'s>,
+        stream: StreamVec<'s, Epoch, D>,
+        backtest: &Backtest,
+    ) -> Result<(), BuildError> {
+        let (name, encode) = (outlet.name(), self.encode);
+        let append = move |items: &mut Vec<D>, lines: &mut Vec<u8>| {
+            items.iter().for_each(|item| encode(item, lines));
+        };
+        Recorded::connect(outlet, stream, backtest, name.as_str(), Box::new(append))
     }
 }
 

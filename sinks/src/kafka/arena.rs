@@ -70,6 +70,21 @@ fn size(headers: &Headers) -> usize {
     headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len) + 10).sum()
 }
 
+/// Bytes as a JSON text: what is not UTF-8 is replaced; null where there are none.
+fn text(bytes: Option<&[u8]>) -> Vec<u8> {
+    let text = bytes.map(String::from_utf8_lossy);
+    serde_json::to_vec(&text).expect("a text")
+}
+
+fn line(lines: &mut Vec<u8>, key: Option<&[u8]>, value: &[u8], headers: &[Header]) {
+    let headers: Vec<_> =
+        headers.iter().map(|(n, v)| (n, v.as_deref().map(String::from_utf8_lossy))).collect();
+    let headers = serde_json::to_vec(&headers).expect("texts");
+    let parts: [&[u8]; 7] =
+        [b"{\"key\":", &text(key), b",\"value\":", value, b",\"headers\":", &headers, b"}\n"];
+    lines.extend(parts.concat());
+}
+
 impl Letter {
     /// Cuts what does not fit in so many bytes, and says so in a header: first the payload, and where
     /// that is not enough the record's own headers and key.
@@ -210,6 +225,19 @@ impl Arena {
         })
     }
 
+    /// Appends all records as JSON, a line each: `{"key","value","headers"}`, headers as pairs of name and
+    /// value. The value is the record's own JSON, or null; of a dead letter, like key and headers, a text.
+    pub fn write_lines(&self, lines: &mut Vec<u8>) {
+        for (headers, records) in self.runs() {
+            records.for_each(|Record { key, value, .. }| {
+                line(lines, key, value.unwrap_or(b"null"), headers);
+            });
+        }
+        for (Record { key, value, .. }, headers) in self.letters() {
+            line(lines, key, &text(value), headers);
+        }
+    }
+
     /// Hands all records to the producer, in order.
     pub fn produce(
         &self,
@@ -233,6 +261,7 @@ impl Arena {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
     use tideflow_core::{Origin, Reason};
 
     use super::*;
@@ -321,6 +350,28 @@ mod tests {
         let mut split: Vec<_> = arena.split(3).iter().flat_map(|(_, arena)| of(arena)).collect();
         split.sort();
         assert_eq!(split, whole);
+    }
+
+    #[test]
+    fn golden_records_and_dead_letters_are_lines_of_json() {
+        let mut arena = Arena::new(1);
+        arena.head([("version", b"8".as_slice())].into_iter());
+        arena.json(b"d1", &json!({"score": 0.1 + 0.2}));
+        arena.change(b"d2", None::<&u32>);
+        arena.letters.push(letter(1, 1, 1));
+        let mut lines = Vec::new();
+        arena.write_lines(&mut lines);
+        let lines = String::from_utf8(lines).expect("JSON is text");
+        let lines: Vec<_> = lines.lines().collect();
+        let records = [
+            r#"{"key":"d1","value":{"score":0.30000000000000004},"headers":[["version","8"]]}"#,
+            r#"{"key":"d2","value":null,"headers":[["version","8"]]}"#,
+        ];
+        assert_eq!(lines[..2], records);
+        assert!(lines[2].starts_with(
+            r#"{"key":"\u0001","value":"\u0002","headers":[["own","\u0003"],["error""#
+        ));
+        assert_eq!(lines.len(), 3);
     }
 
     fn cut_from(letter: &Letter) -> Option<&[u8]> {

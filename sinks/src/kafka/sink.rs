@@ -10,14 +10,15 @@ use tideflow_core::timely::dataflow::StreamVec;
 use tideflow_core::timely::dataflow::channels::pact::{Exchange, Pipeline};
 use tideflow_core::timely::dataflow::operators::generic::Operator;
 use tideflow_core::{
-    BuildError, Check, DeadLetters, Epoch, Outlet as Place, Rejected, Sink, SinkSpec, SinkStart,
-    Update,
+    Backtest, BuildError, Check, DeadLetters, Epoch, Outlet as Place, Rejected, Sink, SinkSpec,
+    SinkStart, Update,
 };
 
 use super::arena::Arena;
 use super::dead_letters::DeadLetterTopic;
 use super::publisher::{Outlet, Publisher, Publishers};
 use super::shards::{Parcel, Shards};
+use crate::recorded::Recorded;
 
 /// A topic to write to.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -148,6 +149,21 @@ impl<D: Clone + 'static> SinkSpec<D> for KafkaSink<D> {
             Some(shards) => self.connect_to_shards(&shards, place, stream),
             None => place.gate(stream, Pipeline, |start| self.start(start)),
         }
+    }
+
+    fn record<'s>(
+        self,
+        place: Place<'s>,
+        stream: StreamVec<'s, Epoch, D>,
+        backtest: &Backtest,
+    ) -> Result<(), BuildError> {
+        let encode = self.encode;
+        let append = move |items: &mut Vec<D>, lines: &mut Vec<u8>| {
+            let mut arena = Arena::new(1);
+            items.iter().for_each(|item| encode(item, &mut arena));
+            arena.write_lines(lines);
+        };
+        Recorded::connect(place, stream, backtest, &self.config.topic, Box::new(append))
     }
 }
 

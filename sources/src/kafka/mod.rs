@@ -3,7 +3,9 @@
 mod consumer;
 mod decode;
 mod flat;
+mod growth;
 mod partition;
+mod past;
 mod placement;
 mod positions;
 mod reader;

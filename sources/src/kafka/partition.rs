@@ -90,6 +90,14 @@ impl Partition {
         }
     }
 
+    /// Ends it here if all that lies before `time` has come.
+    #[inline]
+    pub fn end_behind(&mut self, time: EventTime) {
+        if self.watermark.value() >= time {
+            self.end = Some(self.next);
+        }
+    }
+
     /// There may be more: it holds time back until it was quiet at its end anew.
     pub fn doubt_end(&mut self) {
         (self.told_end, self.quiet_since) = (None, None);
@@ -119,7 +127,11 @@ impl Partition {
         if wall_ms - since >= quiet { PartState::Idle } else { PartState::Active }
     }
 
+    /// Whether reading on would be of no use yet, or ever.
     fn is_ahead(&self, watermark: EventTime, max_ahead: Duration) -> bool {
+        if self.ended() {
+            return true;
+        }
         // Before the graph has a watermark, this partition's own beginning stands for it.
         let from = if watermark == EventTime::MIN { self.first } else { watermark };
         // Let go only at half the distance: a pause throws away what was fetched ahead.
@@ -231,6 +243,24 @@ mod tests {
         assert_eq!(ask(false, None, 1_299), PartState::Active);
         assert_eq!(ask(false, None, 1_300), PartState::Idle);
         assert_eq!(ask(true, None, 1_400), PartState::Active);
+    }
+
+    #[test]
+    fn a_partition_ends_where_all_before_a_time_has_come_and_is_read_no_further() {
+        let mut p = from(0, Some(9));
+        for (offset, at) in [(0, 1_000), (1, 4_999)] {
+            assert!(p.takes(offset));
+            p.saw(EventTime(at));
+            p.end_behind(EventTime(5_000));
+        }
+        assert!(!p.ended());
+        assert!(p.takes(2));
+        p.saw(EventTime(5_000));
+        p.end_behind(EventTime(5_000));
+        assert!(p.ended() && !p.takes(3));
+        let mut partitions = [Some(p)];
+        let held = hold_back(&mut partitions, EventTime::MAX, MAX_AHEAD);
+        assert_eq!(held, (vec![0], vec![]), "the others may take long");
     }
 
     #[test]

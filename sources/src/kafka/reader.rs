@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use tideflow_core::kafka::{KafkaConfig, KafkaError};
 use tideflow_core::timely::ExchangeData;
@@ -11,8 +10,10 @@ use tideflow_core::{
     Reason, Rejected, ResumePart, Source, SourceStart,
 };
 
-use super::consumer::{BatchConsumer, MessageRef, Polled, StartOffset};
+use super::consumer::{BatchConsumer, MessageRef, Polled};
+use super::growth::look_for_partitions;
 use super::partition::{Partition, hold_back, hold_back_replay, replayed};
+use super::past;
 use super::placement::own_partitions;
 use super::positions::{partitions, positions};
 use super::source::{Decoded, Decoder, KafkaSourceConfig, Until, failed, ms};
@@ -58,6 +59,8 @@ impl<D: Event + ExchangeData + Clone> KafkaReader<D> {
         start: SourceStart,
     ) -> Result<Self, KafkaError> {
         let SourceStart { name, worker, workers, job, resume, waker } = start;
+        let backtest = job.backtest.as_ref();
+        let config = backtest.map_or(config.clone(), |b| past::over(b, config, D::TIMED));
         let known = resume.partitions(name.as_str());
         let count = partitions(&kafka, &config.topic, &known)?;
         let mut consumer =
@@ -70,7 +73,8 @@ impl<D: Event + ExchangeData + Clone> KafkaReader<D> {
         let ends = match config.until {
             Until::Never => vec![None; own.len()],
             Until::End => {
-                let asked: Vec<_> = own.iter().map(|p| (*p, StartOffset::Latest)).collect();
+                let end = past::end(backtest, D::TIMED);
+                let asked: Vec<_> = own.iter().map(|p| (*p, end)).collect();
                 consumer.resolve(&asked)?.into_iter().map(|(_, end)| Some(end)).collect()
             }
         };
@@ -90,6 +94,9 @@ impl<D: Event + ExchangeData + Clone> KafkaReader<D> {
         for ((partition, next, known), end) in from.into_iter().zip(ends) {
             fold.add(partition, next, end, known);
             positions.push((partition, next));
+        }
+        if let Some(backtest) = fold.job.backtest.as_ref().filter(|_| D::TIMED) {
+            past::note_lost(backtest, &fold.config.topic, &consumer, &positions)?;
         }
         consumer.assign(&positions)?;
         let last = resume.last();
@@ -187,35 +194,6 @@ impl<D> Drop for KafkaReader<D> {
     }
 }
 
-/// The thread that asks for the number of partitions, until the reader is gone or the topic is:
-/// librdkafka alone would wait for a deleted topic without a word.
-fn look_for_partitions(
-    kafka: &KafkaConfig,
-    topic: &str,
-    every: Duration,
-    seen: &AtomicUsize,
-    stop: &AtomicBool,
-) -> Option<KafkaError> {
-    let slice = every.min(ms(100));
-    let mut waited = Duration::ZERO;
-    while !stop.load(Ordering::Acquire) {
-        std::thread::park_timeout(slice);
-        waited += slice;
-        if waited < every {
-            continue;
-        }
-        waited = Duration::ZERO;
-        match kafka.partitions(topic) {
-            Ok(count) => {
-                seen.fetch_max(count, Ordering::AcqRel);
-            }
-            Err(error @ KafkaError::TopicMissing { .. }) => return Some(error),
-            Err(error) => tracing::warn!(topic, %error, "cannot look for new partitions"),
-        }
-    }
-    None
-}
-
 impl<D: Event + ExchangeData + Clone> Source for KafkaReader<D> {
     type Item = D;
 
@@ -244,6 +222,7 @@ impl<D: Event + ExchangeData + Clone> Source for KafkaReader<D> {
         self.wall_ms = wall_ms;
         self.take_new_partitions();
         let idle_after = ms(self.fold.config.idle_after_ms);
+        let latest = self.fold.job.backtest.as_ref().map_or(EventTime::MAX, |b| b.to);
         for (number, partition) in self.fold.partitions.iter_mut().enumerate() {
             let Some(p) = partition else { continue };
             let number = number as i32;
@@ -253,7 +232,7 @@ impl<D: Event + ExchangeData + Clone> Source for KafkaReader<D> {
                 partition: number,
                 from: p.first_offset.take(),
                 next: p.next,
-                watermark: p.watermark.value(),
+                watermark: p.watermark.value().min(latest),
                 state: match p.state(wall_ms, idle_after, self.consumer.high_watermark(number)) {
                     PartState::Active if !D::TIMED => PartState::Idle,
                     state => state,
@@ -263,7 +242,8 @@ impl<D: Event + ExchangeData + Clone> Source for KafkaReader<D> {
     }
 
     fn published(&mut self, parts: &[Part]) {
-        if self.fold.job.rows.is_none() && self.wall_ms - self.committed_ms >= COMMIT_EVERY_MS {
+        let publishes = self.fold.job.rows.is_none() && self.fold.job.backtest.is_none();
+        if publishes && self.wall_ms - self.committed_ms >= COMMIT_EVERY_MS {
             self.committed_ms = self.wall_ms;
             let offsets: Vec<_> =
                 parts.iter().map(|p| (p.partition, self.fold.published_to(p))).collect();
@@ -350,6 +330,12 @@ impl<D: Event> Fold<D> {
                 match message.timestamp_ms {
                     Some(sent) if at <= EventTime(sent).plus(ms(self.config.max_future_ms)) => {
                         partition.saw(at);
+                        if let Some(backtest) = &self.job.backtest {
+                            partition.end_behind(backtest.to);
+                            if !backtest.holds(at) {
+                                return;
+                            }
+                        }
                         batch.of(replayed).0.push(record);
                         return;
                     }
