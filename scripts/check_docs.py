@@ -73,7 +73,7 @@ def crash_points():
     point = r'crash_point\("([^"]+)"\)'
     there = {name for source in crates for name in re.findall(point, source.read_text())}
     tests = ROOT / "dataflows/tests/end_to_end/crash"
-    tested = "".join((tests / name).read_text() for name in ("points.rs", "files.rs"))
+    tested = "".join((tests / name).read_text() for name in ("points.rs", "files.rs", "failing.rs"))
     document = (ROOT / "docs/exactly-once.md").read_text()
     for name in sorted(there):
         if not re.search(rf'"{name}(:\d+)?"', tested):

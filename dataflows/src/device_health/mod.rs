@@ -1,5 +1,6 @@
 //! The health of a fleet: readings in; minute statistics, scores and alarms out.
 
+mod beside;
 mod config;
 mod model_records;
 mod records;
@@ -8,17 +9,17 @@ mod stats;
 mod watch;
 mod watch_config;
 
+pub use beside::beside;
 pub use config::{AlarmConfig, DEFAULTS, DeviceHealth, Topics, WindowConfig};
 pub use model_records::{DriftRecord, LabelRecord, ModelAlarmRecord, QualityRecord};
-pub use records::{AlarmRecord, CandidateRecord, LateRecord, ScoreRecord, WindowRecord};
+pub use records::{AlarmRecord, CandidateRecord, LateRecord, Minute, ScoreRecord, WindowRecord};
 pub use stats::ReadingStats;
+pub use watch::watch;
 pub use watch_config::{DriftConfig, QualityConfig};
 
 use tideflow::prelude::*;
 
 use crate::Reading;
-use records::Minute;
-use watch::watch;
 
 /// Scores every device once a window, and raises an alarm when its health model says so.
 ///
@@ -32,23 +33,12 @@ pub fn device_health(flow: &Flow<'_>, config: &DeviceHealth) -> Result<(), Build
         .key_by(|r: &Reading| &r.device)
         .tumbling_window::<_, ReadingStats>("windows", config.window.tumbling())?;
 
-    let topics = &config.topics;
     let health = windows.on_time.clone().infer("health", &config.model)?;
     let rejects = watch(flow, config, &health, rejects.and(health.failed.clone()))?;
-    let scored = match config.candidate.beside(&config.model) {
-        None => health.scored,
-        Some((model, slice)) => {
-            let both =
-                Candidate::beside(health.scored, "candidate", &model, slice, |w: &Minute| &w.key)?;
-            if let Some(topic) = topics.candidates() {
-                let records = both.compared.map("candidate records", CandidateRecord::from)?;
-                flow.sink("candidates out", records, KafkaSink::json(&config.kafka, &topic))?;
-            }
-            both.scored
-        }
-    };
+    let scored = beside(flow, config, health.scored)?;
     let alarms = scored.clone().alarm("unhealthy", config.alarm.hysteresis())?;
 
+    let topics = &config.topics;
     let windows_out = windows.on_time.map("window records", WindowRecord::from)?;
     flow.sink("windows out", windows_out, KafkaSink::json(&config.kafka, &topics.windows()))?;
 

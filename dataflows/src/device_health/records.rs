@@ -6,7 +6,8 @@ use tideflow::prelude::*;
 use super::ReadingStats;
 use crate::Reading;
 
-pub(super) type Minute = Window<DeviceId, ReadingStats>;
+/// The statistics of a device in one window.
+pub type Minute = Window<DeviceId, ReadingStats>;
 
 /// A device's window on the windows topic.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,7 +9,10 @@ use super::{DeviceHealth, ReadingStats};
 /// Publishes how the model's rows and scores lie against its training, how good its scores were, and an alarm
 /// when they are no longer good: as far as there are topics for it. Yields `rejects`, and labels that could not
 /// be used.
-pub(super) fn watch<'s>(
+///
+/// # Errors
+/// When a part cannot start.
+pub fn watch<'s>(
     flow: &Flow<'s>,
     config: &DeviceHealth,
     health: &Inferred<'s, Window<DeviceId, ReadingStats>>,

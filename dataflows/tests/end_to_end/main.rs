@@ -5,9 +5,9 @@
 //! that is started here; the model and the Python scripts need `make setup`.
 
 mod batch;
+mod candidate;
 mod crash;
 mod degraded;
-mod failing;
 mod fleet;
 mod fleet_view;
 mod last_rows;

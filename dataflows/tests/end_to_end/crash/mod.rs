@@ -7,6 +7,8 @@ mod check;
 #[cfg(feature = "crash-points")]
 mod compacted;
 mod cuts;
+#[cfg(feature = "crash-points")]
+mod failing;
 mod files;
 mod inputs;
 pub mod job;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tideflow::core::kafka::testing::TestBroker;
 use tideflow::models::{Model, load};
 
-use crate::crash::start::Start;
+use super::start::Start;
 use crate::live::{Bound, kill_again_and_again, send_until};
 use crate::program::device_health;
 use crate::python::model;
@@ -112,6 +112,13 @@ fn killed_while_the_server_fails(policy: &str) -> (Topics, Bound) {
     let end = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| send_until(&topics, &end));
+        // It kills itself where it rules.
+        for point in ["ruling appended:1", "ruling acknowledged:1", "ruling acknowledged:3"] {
+            let run =
+                Start::of(|| scoring(&topics, &server, policy), (1, 1), Some((0, point)), &[]);
+            run.wait_until(point, || run.has_ended());
+            assert_eq!(run.end()[0].code, -9, "`{point}`");
+        }
         // What was published with scores is only given again by a server that works.
         let last = kill_again_and_again(
             |layout| {
