@@ -130,9 +130,9 @@ impl Compare for Comparison {
         if let Some(output) = &self.scores {
             scores = self.scores_of(output, &work).map_err(|error| error.of(&output.topic))?;
         }
-        let stopped =
-            self.alarms.is_some() > alarms.is_some() || self.scores.is_some() > scores.is_some();
-        Ok((!stopped).then(|| compared(alarms.as_ref(), scores.as_ref())))
+        let whole =
+            self.alarms.is_some() == alarms.is_some() && self.scores.is_some() == scores.is_some();
+        Ok(whole.then(|| compared(alarms.as_ref(), scores.as_ref())))
     }
 }
 

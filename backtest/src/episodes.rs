@@ -92,7 +92,8 @@ pub(crate) fn changes(published: &[Episode], replayed: &[Episode]) -> Vec<Change
         let change = match (published.peek().copied(), replayed.peek().copied()) {
             (None, None) => return changes,
             (Some(p), Some(r)) if p.overlaps(r) => {
-                (published.next(), replayed.next());
+                published.next();
+                replayed.next();
                 both(p, r)
             }
             (Some(p), r) if r.is_none_or(|r| p.raised <= r.raised) => {

@@ -147,7 +147,7 @@ fn run(history: &History, model: &ModelRef, shape: Shape, memory: &Memory) -> Pu
 impl Published {
     /// Workers publish in no order.
     fn sort(&mut self) {
-        self.scores.sort_by(|(_, a), (_, b)| (a.of.key, a.of.start).cmp(&(b.of.key, b.of.start)));
+        self.scores.sort_by_key(|(_, score)| (score.of.key, score.of.start));
         self.drift.sort_by(|(_, a), (_, b)| (&a.model, a.start).cmp(&(&b.model, b.start)));
         self.quality.sort_by(|(_, a), (_, b)| (&a.model, a.start).cmp(&(&b.model, b.start)));
         self.late.sort_by_key(|(epoch, label)| (*epoch, format!("{label:?}")));

@@ -64,8 +64,15 @@ fn texts(figures: [Option<f64>; 5]) -> [String; 5] {
     figures.map(|figure| figure.map_or("none".to_string(), |figure| format!("{figure:.9}")))
 }
 
+/// Epoch, version, and the time that it is of.
+type Of = (u64, String, i64, i64);
+/// Counts and figures.
+type Figures = ([u64; 5], [String; 5]);
+/// Scores, each with its label.
+type Scored = Vec<(f64, Option<f64>)>;
+
 /// What was published, in the same form.
-pub fn shown((epoch, q): &(u64, Quality)) -> ((u64, String, i64, i64), ([u64; 5], [String; 5])) {
+pub fn shown((epoch, q): &(u64, Quality)) -> (Of, Figures) {
     let counts =
         [q.unlabelled, q.true_positives, q.false_positives, q.false_negatives, q.true_negatives];
     let figures = texts([q.precision, q.recall, q.f1, q.brier, q.rmse]);
@@ -100,7 +107,7 @@ pub fn judge(scores: &[(u64, Score)], history: &History, bindings: &[Binding]) -
     let labels: Vec<_> = labels(history, bindings).collect();
 
     // The score and the label of each, by version and slot.
-    let mut outcomes: BTreeMap<(String, i64), Vec<(f64, Option<f64>)>> = BTreeMap::new();
+    let mut outcomes: BTreeMap<(String, i64), Scored> = BTreeMap::new();
     for (_, scored) in scores {
         let at = scored.of.end.0 - 1;
         let of = |(_, before, label): &&(u64, EventTime, &Label<u64>)| {

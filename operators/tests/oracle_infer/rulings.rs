@@ -38,7 +38,7 @@ impl Model for Failing {
 
     fn score(&self, rows: &[f64], count: usize, out: &mut Vec<f64>) -> Result<(), ScoreError> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
-        let fails = self.one_in > 0 && call / 2 % self.one_in == 0;
+        let fails = self.one_in > 0 && (call / 2).is_multiple_of(self.one_in);
         // One row too many: the error that a linear model gives of itself.
         self.model.score(rows, if fails { count + 1 } else { count }, out)
     }
