@@ -84,7 +84,7 @@ where
     ///     let windows = readings
     ///         .key_by(|r| &r.device)
     ///         .tumbling_window::<_, Warmth>("windows", Tumbling::of(minutes(1)))?;
-    ///     let last = windows.on_time.key_by(|w: &Minute| &w.key).last_rows("last", minutes(60))?;
+    ///     let last = windows.on_time.key_by(|w: &Minute| &w.key).last_rows::<_, 3>("last", minutes(60))?;
     ///     last.infer("trend", model)
     /// }
     /// ```
