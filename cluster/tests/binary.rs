@@ -359,8 +359,8 @@ fn a_replay_is_asked_for_a_time_a_model_and_a_folder_of_its_own() {
         said.2.contains("`--to`: expected a time after `--from`, 2026-11-20T00:00:00Z"),
         "{said:?}"
     );
-    let said = replay(&["--model", "health/8", "--out", &new, "--probe.act=wait"]);
-    assert_eq!((said.0, said.1.as_str()), (0, "health/8 2026-11-20T00:00:00Z end\n"), "{said:?}");
+    let said = replay(&["--model", "wait", "--out", &new, "--probe.act=hang"]);
+    assert_eq!((said.0, said.1.as_str()), (0, "wait 2026-11-20T00:00:00Z end\n"), "{said:?}");
     std::fs::create_dir(&used).unwrap();
     std::fs::write(format!("{used}/notes"), "mine").unwrap();
     let said = replay(&["--out", &used]);

@@ -12,6 +12,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError as RdError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 
+use super::client_log::UNTRUSTED;
 use super::clients::Clients;
 use super::config::KafkaConfig;
 use super::error::{KafkaError, away};
@@ -69,6 +70,27 @@ impl KafkaConfig {
     }
 }
 
+/// Asks again for so long while the cluster is not ready for it: of a topic that was just made, a broker may not know
+/// yet that it leads a partition.
+///
+/// # Errors
+/// The last answer's.
+pub fn while_away<T>(
+    within: Duration,
+    mut ask: impl FnMut(Duration) -> Result<T, RdError>,
+) -> Result<T, RdError> {
+    let since = Instant::now();
+    loop {
+        let left = within.saturating_sub(since.elapsed());
+        match ask(left) {
+            Err(error) if !left.is_zero() && error.rdkafka_error_code().is_some_and(away) => {
+                std::thread::park_timeout(AGAIN.min(left));
+            }
+            answer => return answer,
+        }
+    }
+}
+
 /// A question or an order, with a deadline for the answer.
 pub(super) struct Question<'a> {
     config: &'a KafkaConfig,
@@ -98,8 +120,9 @@ impl<'a> Question<'a> {
     /// Where a partition begins and ends.
     pub(super) fn bounds(&self, topic: &str, partition: i32) -> Result<(i64, i64), KafkaError> {
         let doing = || format!("asking for the ends of topic `{topic}` partition {partition}");
-        let within = self.config.connect_timeout();
-        let asked = self.clients.asks.fetch_watermarks(topic, partition, within);
+        let asked = while_away(self.config.connect_timeout(), |left| {
+            self.clients.asks.fetch_watermarks(topic, partition, left)
+        });
         asked.map_err(|error| KafkaError::client(doing(), &error))
     }
 
@@ -135,7 +158,7 @@ impl<'a> Question<'a> {
     /// What the last thing that went wrong says about brokers that did not answer.
     fn unreachable(&self, last: String) -> KafkaError {
         let brokers = self.config.brokers.clone();
-        if last.contains("certificate verify failed") {
+        if last.contains(UNTRUSTED) {
             return KafkaError::Untrusted { brokers, reason: last };
         }
         // A broker that expects something else hangs up on the first request, or the first bytes.

@@ -114,3 +114,19 @@ fn the_embedded_broker_can_move_between_threads() {
     fn moves<T: Send + Sync>() {}
     moves::<EmbeddedBroker>();
 }
+
+#[test]
+fn a_partition_without_a_leader_is_asked_about_again_until_the_time_is_over() {
+    let none = || RdError::MetadataFetch(RDKafkaErrorCode::NotLeaderForPartition);
+    let mut asked = 0;
+    let answer = while_away(Duration::from_secs(60), |_| {
+        asked += 1;
+        if asked < 3 { Err(none()) } else { Ok(asked) }
+    });
+    assert_eq!(answer.unwrap(), 3);
+    let late = while_away(Duration::from_millis(50), |_| Err::<(), _>(none()));
+    assert_eq!(late, Err(none()));
+    let wrong = RdError::MetadataFetch(RDKafkaErrorCode::TopicAuthorizationFailed);
+    let refused = while_away(Duration::from_secs(60), |_| Err::<(), _>(wrong.clone()));
+    assert_eq!(refused, Err(wrong));
+}

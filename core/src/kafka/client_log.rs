@@ -32,6 +32,19 @@ struct Heard {
     refused: Option<String>,
 }
 
+/// In what OpenSSL says of a certificate that it does not trust.
+pub(super) const UNTRUSTED: &str = "certificate verify failed";
+
+impl Heard {
+    fn say(&mut self, reason: &str) {
+        // A certificate that is not trusted stays so, however the next connection ends.
+        let is_final = self.last.as_deref().is_some_and(|last| last.contains(UNTRUSTED));
+        if !is_final || reason.contains(UNTRUSTED) {
+            self.last = Some(reason.to_owned());
+        }
+    }
+}
+
 impl ClientLog {
     /// A context whose lines carry this client's name.
     pub fn new(client: impl Into<String>) -> Self {
@@ -58,7 +71,7 @@ impl ClientLog {
         let mut heard = lock(&self.heard);
         // "All brokers are down" follows the reason why each of them is.
         if code != RDKafkaErrorCode::AllBrokersDown || heard.last.is_none() {
-            heard.last = Some(reason.to_owned());
+            heard.say(reason);
         }
         // A connection lost while logging in comes with the same code, and a reason on our side.
         let login = [RDKafkaErrorCode::Authentication, RDKafkaErrorCode::SaslAuthenticationFailed];
@@ -77,7 +90,7 @@ impl ClientContext for ClientLog {
         // "[thrd:…]: host:port/1: Disconnected: … incorrect security.protocol …".
         if topic == "FAIL" {
             let reason = line.split_once("]: ").map_or(line, |(_, reason)| reason);
-            lock(&self.heard).last = Some(reason.to_owned());
+            lock(&self.heard).say(reason);
         }
         let client = self.client.as_str();
         // Asked for knowingly: see `Role::Journal`.
@@ -179,6 +192,10 @@ mod tests {
         log.log(RDKafkaLogLevel::Info, "FAIL", "[thrd:h:1/bootstrap]: h:1/bootstrap: Disconnected");
         log.error(RdError::Global(RDKafkaErrorCode::AllBrokersDown), "0/1 brokers are down");
         assert_eq!(log.last_error().as_deref(), Some("h:1/bootstrap: Disconnected"));
+        let untrusted = "SSL handshake failed: … certificate verify failed";
+        log.error(RdError::Global(RDKafkaErrorCode::SSL), untrusted);
+        log.log(RDKafkaLogLevel::Info, "FAIL", "[thrd:h:1/bootstrap]: h:1/bootstrap: Disconnected");
+        assert_eq!(log.last_error().as_deref(), Some(untrusted));
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub mod testing;
 mod topic_check;
 mod topic_settings;
 
-pub use admin::{NewTopic, add_partitions, create_topics, delete_topics};
+pub use admin::{NewTopic, add_partitions, create_topics, delete_topics, while_away};
 pub use client_log::ClientLog;
 pub use clients::Connection;
 pub use config::{KafkaConfig, KafkaConfigError, LogLevel, SaslMechanism, Security};

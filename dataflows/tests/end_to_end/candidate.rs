@@ -63,9 +63,11 @@ fn scored(slice: Slice) -> [BTreeMap<(String, i64), Value>; 2] {
     let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
     let mut files = Vec::new();
     for (name, topic) in [("scores", &topics.scores), ("candidates", &candidates)] {
-        let path = folder.path().join(name);
-        dump(&path, &topics.read(topic));
-        files.extend([schemas.join(format!("{name}.json")), path]);
+        let (path, records) = (folder.path().join(name), topics.read(topic));
+        dump(&path, &records);
+        if !records.is_empty() {
+            files.extend([schemas.join(format!("{name}.json")), path]);
+        }
     }
     python("conform.py", &files.iter().map(AsRef::as_ref).collect::<Vec<_>>());
     [by_window(&topics, &topics.scores), by_window(&topics, &candidates)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::producer::Producer;
 use tideflow_core::ErrorKind;
-use tideflow_core::kafka::{KafkaConfig, KafkaError};
+use tideflow_core::kafka::{KafkaConfig, KafkaError, while_away};
 
 use super::error::ShardError;
 use super::progress::Note;
@@ -205,11 +205,10 @@ impl Shard {
     /// Those of [`Shard::commit`]; when a transaction is open, or no broker answers.
     pub fn commit_sentinel(&mut self, give_up: impl Fn() -> bool) -> Result<i64, ShardError> {
         let (topic, shard) = (&self.config.progress_topic, self.config.shard as i32);
-        let asked = self.producer.base().client().fetch_watermarks(
-            topic,
-            shard,
-            self.kafka.connect_timeout(),
-        );
+        let client = self.producer.base().client();
+        let asked = while_away(self.kafka.connect_timeout(), |left| {
+            client.fetch_watermarks(topic, shard, left)
+        });
         let doing = || format!("asking for the end of topic `{topic}` partition {shard}");
         let (_, end) = asked.map_err(|error| KafkaError::client(doing(), &error))?;
         self.begin()?;
