@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use crate::EventTime;
+use crate::calendar::{date, days};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -85,28 +86,6 @@ fn numbers<const N: usize>(text: &str, separator: char, digits: [usize; N]) -> O
         *number = if plain { part.parse().ok()? } else { return None };
     }
     parts.next().is_none().then_some(numbers)
-}
-
-/// Days since 1970 of a day in the Gregorian calendar (Howard Hinnant, `days_from_civil`).
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
-}
-
-/// The inverse (`civil_from_days`).
-fn date(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let of_era = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let of_year = day - (365 * of_era + of_era / 4 - of_era / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = of_era + era * 400;
-    (if month <= 2 { year + 1 } else { year }, month, day)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 mod backtest;
 mod binder;
 mod binding;
+pub mod calendar;
 mod choice;
 mod crash;
 mod date;

@@ -20,6 +20,15 @@ fn now_ms() -> i64 {
     since.as_millis() as i64
 }
 
+/// Windows of half a second and small epochs; nothing goes of the log of bindings, which is read afterwards.
+pub const LIVE: [&str; 5] = [
+    "--window.length_ms=500",
+    "--readings.out_of_orderness_ms=100",
+    "--job.snapshot_every=1000000",
+    "--job.shards=2",
+    "--epochs.interval_ms=10",
+];
+
 pub const DEVICES: i64 = 40;
 
 /// Sends a reading of every device ten times a second, until it is told to end; then one that closes every

@@ -14,7 +14,7 @@ use serde_json::json;
 use tideflow::core::kafka::testing::TestBroker;
 
 use crate::crash::start::Start;
-use crate::live::{Bound, kill_again_and_again, send_until};
+use crate::live::{Bound, LIVE, kill_again_and_again, send_until};
 use crate::program::{device_health, run};
 use crate::python::{model, python};
 use crate::topics::{Sent, Topics};
@@ -82,13 +82,8 @@ fn scoring(topics: &Topics, name: &str) -> Command {
     command.args([
         format!("--model.registry_url={}", Mlflow::shared().url()),
         "--model.poll_ms=100".to_string(),
-        "--window.length_ms=500".to_string(),
-        "--readings.out_of_orderness_ms=100".to_string(),
-        // The log of bindings is read below: nothing of it may go.
-        "--job.snapshot_every=1000000".to_string(),
-        "--job.shards=2".to_string(),
-        "--epochs.interval_ms=10".to_string(),
     ]);
+    command.args(LIVE);
     command
 }
 

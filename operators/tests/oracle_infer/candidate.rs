@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
-use tideflow_core::{EpochSettings, Event, EventTime, Flow, Job, execute, timely};
+use tideflow_core::{Event, EventTime, Flow, execute, timely};
 use tideflow_models::{LinearModel, ModelRef};
 use tideflow_operators::{Candidate, Compared, Features, Infer, InferOptions, Scored, Slice};
 use tideflow_sinks::VecSink;
 use tideflow_sources::VecSource;
 
+use crate::job;
 use crate::killed::Killed;
 use crate::memory::Memory;
 use crate::rulings::Failing;
@@ -53,13 +54,7 @@ type Outcome = (At<Scored<Measured>>, At<Compared<Measured>>);
 fn run(candidate: ModelRef, slice: Slice, shape: Shape, memory: &Memory) -> Outcome {
     let (scored, compared) = (VecSink::new(), VecSink::new());
     let source = VecSource::new(measured()).chunk(shape.chunk);
-    let epochs = EpochSettings {
-        interval: Duration::from_millis(2),
-        inflight_max: 3,
-        bytes_max: shape.epoch_bytes,
-        ..EpochSettings::default()
-    };
-    let job = Job { epochs, ..Job::default() };
+    let job = job(shape);
     let model = LinearModel::new("champion", &[("value", "1")], &[1.0], 0.5).batch_rows(4);
     let wait_max = Duration::from_millis(1);
     let options = InferOptions { wait_max, ..InferOptions::default() };

@@ -56,16 +56,21 @@ fn numbers(partitions: usize, each: usize) -> Vec<Vec<Number>> {
     (0..partitions).map(of).collect()
 }
 
-fn run(input: &[Vec<Number>], registry: &Registry, shape: Shape, memory: &Memory) -> Scores {
-    let (scored, failed) = (VecSink::new(), VecSink::new());
-    let source = VecSource::new(input.to_vec()).chunk(shape.chunk);
+/// A job whose epochs are cut so.
+fn job(shape: Shape) -> Job {
     let epochs = EpochSettings {
         interval: Duration::from_millis(2),
         inflight_max: 3,
         bytes_max: shape.epoch_bytes,
         ..EpochSettings::default()
     };
-    let job = Job { epochs, ..Job::default() };
+    Job { epochs, ..Job::default() }
+}
+
+fn run(input: &[Vec<Number>], registry: &Registry, shape: Shape, memory: &Memory) -> Scores {
+    let (scored, failed) = (VecSink::new(), VecSink::new());
+    let source = VecSource::new(input.to_vec()).chunk(shape.chunk);
+    let job = job(shape);
     let options = InferOptions {
         threads: 2,
         poll: Duration::from_millis(1),

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tideflow_core::{EpochSettings, Flow, Job, Resume, execute, timely};
+use tideflow_core::{Flow, Job, Resume, execute, timely};
 use tideflow_models::{LinearModel, Model, ModelRef, ScoreError, Signature};
 use tideflow_operators::{Infer, InferOptions, OnFailure};
 use tideflow_sinks::VecSink;
 use tideflow_sources::VecSource;
 
+use crate::job;
 use crate::killed::Killed;
 use crate::memory::Memory;
 use crate::numbers;
@@ -67,13 +68,7 @@ fn run(
 ) -> Result<Fates, String> {
     let (scored, failed) = (VecSink::new(), VecSink::new());
     let source = VecSource::new(numbers(3, 300)).chunk(shape.chunk);
-    let epochs = EpochSettings {
-        interval: Duration::from_millis(2),
-        inflight_max: 3,
-        bytes_max: shape.epoch_bytes,
-        ..EpochSettings::default()
-    };
-    let job = Job { epochs, ..Job::default() };
+    let job = job(shape);
     let wait_max = Duration::from_millis(1);
     let options = InferOptions { wait_max, on_failure, ..InferOptions::default() };
     let model = (model, options);

@@ -12,7 +12,7 @@ use tideflow::core::kafka::testing::TestBroker;
 use tideflow::models::{Model, load};
 
 use super::start::Start;
-use crate::live::{Bound, kill_again_and_again, send_until};
+use crate::live::{Bound, LIVE, kill_again_and_again, send_until};
 use crate::program::device_health;
 use crate::python::model;
 use crate::server::{Answer, Asked, Server};
@@ -80,13 +80,8 @@ fn scoring(topics: &Topics, server: &Server, policy: &str) -> Command {
         // A batch is given up after two calls, and the server is asked again at once.
         "--model.serving_tries=1".to_string(),
         "--model.serving_failures_max=1000000".to_string(),
-        "--window.length_ms=500".to_string(),
-        "--readings.out_of_orderness_ms=100".to_string(),
-        // The log of bindings is read below: nothing of it may go.
-        "--job.snapshot_every=1000000".to_string(),
-        "--job.shards=2".to_string(),
-        "--epochs.interval_ms=10".to_string(),
     ]);
+    command.args(LIVE);
     command
 }
 
