@@ -173,7 +173,8 @@ impl Shard {
     }
 
     /// Commits the open transaction, with these notes of the shard's progress in it. Waits for the
-    /// brokers, for as long as a transaction may be open, or until `give_up` says so.
+    /// brokers, for as long as a transaction may be open; while records are still to be sent, until
+    /// `give_up` says so.
     ///
     /// # Errors
     /// [`ShardError::Superseded`]; [`ShardError::Aborted`]: nothing will be visible;

@@ -55,8 +55,7 @@ impl Shard {
     /// Sends what is left, then commits. Until the first is done nothing asks for a commit, so up to
     /// there it is known that there was none.
     pub(super) fn finish(&mut self, give_up: &impl Fn() -> bool) -> Result<(), ShardError> {
-        let since = Instant::now();
-        let patience = Duration::from_millis(self.config.timeout_ms.into());
+        let (since, patience) = (Instant::now(), self.patience());
         loop {
             match self.producer.flush_slice() {
                 Ok(true) => break,
@@ -70,8 +69,19 @@ impl Shard {
             }
         }
         crash_point("sent");
+        self.ask_to_commit(since)
+    }
+
+    /// Asks for the commit, and waits for the answer.
+    ///
+    /// Not in slices, as all else here: librdkafka 2.12 takes a commit for an abort, and ends the process
+    /// with an assertion, when the answer comes just after a resumed call has timed out in its first step.
+    /// A machine that stands still for a moment is enough. A run that has failed does not wait for the
+    /// thread that waits here.
+    fn ask_to_commit(&mut self, since: Instant) -> Result<(), ShardError> {
         loop {
-            let error = match self.producer.base().commit_transaction(SLICE) {
+            let left = self.patience().saturating_sub(since.elapsed());
+            let error = match self.producer.base().commit_transaction(left) {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
@@ -87,11 +97,11 @@ impl Shard {
                     Err(_) => self.unknown(since, reason),
                 });
             }
-            if !goes_on(&error) || give_up() || since.elapsed() > patience {
+            if !goes_on(&error) || since.elapsed() >= self.patience() {
                 return Err(self.unknown(since, reason));
             }
-            // Some refusals come at once, and may end.
-            self.producer.base().poll(Duration::from_millis(1));
+            // A refusal that came at once, and may end.
+            self.producer.base().poll(SLICE / 5);
         }
     }
 
@@ -174,6 +184,11 @@ impl Shard {
     fn unknown(&self, since: Instant, reason: String) -> ShardError {
         let after_ms = since.elapsed().as_millis() as u64;
         ShardError::Unknown { id: self.id(), after_ms, reason }
+    }
+
+    /// How long a transaction is worth waiting for: the brokers end it then.
+    fn patience(&self) -> Duration {
+        Duration::from_millis(self.config.timeout_ms.into())
     }
 
     fn id(&self) -> String {
