@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# An MLflow server on loopback, with its runs in SQLite and its files in a folder: for tests, the demo and
+# An MLflow server on loopback, with its runs in SQLite and its files in a folder: for tests, and for
 # a data scientist's own machine.
 #
 #   scripts/mlflow.sh start  [--dir DIR] [--port PORT] [--while PID [--remove]]

@@ -21,7 +21,7 @@ const PROBE: GraphSpec = GraphSpec {
     about: "Does nothing, in several ways",
     version: "1.2.3",
     defaults: &[include_str!("probe.toml")],
-    model: Some(|text| ("probe.act", text.to_string())),
+    model: Some(|text| vec![("probe.act", text.to_string())]),
 };
 
 #[derive(Debug, Deserialize)]

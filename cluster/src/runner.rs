@@ -29,8 +29,8 @@ pub struct GraphSpec {
     pub model: Option<ModelSetting>,
 }
 
-/// The setting that names a graph's model, and its value for what `replay --model` is given.
-pub type ModelSetting = fn(&str) -> (&'static str, String);
+/// What is set for what `replay --model` is given, and to what: so that this model scores, and no other.
+pub type ModelSetting = fn(&str) -> Vec<(&'static str, String)>;
 
 /// Everything a graph is configured with, read and checked.
 #[derive(Debug)]

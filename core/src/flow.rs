@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
+use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Concatenate, Probe};
 use timely::dataflow::{Scope, StreamVec};
 
@@ -232,6 +233,12 @@ impl<'s> Flow<'s> {
 
     pub(crate) fn add_sink(&self, published: StreamVec<'s, Epoch, ()>) {
         self.inner.sinks.borrow_mut().push(published);
+    }
+
+    /// Has epochs be in flight until a stream has passed them, as those are that sinks have not published: what is
+    /// computed beside the results, and goes nowhere, is not to fall behind them without bound.
+    pub fn hold_until<T: Clone + 'static>(&self, passed: StreamVec<'s, Epoch, T>) {
+        self.add_sink(passed.flat_map(|_| None));
     }
 
     pub(crate) fn add_snapshots(&self, parts: StreamVec<'s, Epoch, SnapshotPart>) {

@@ -58,7 +58,7 @@ pub struct TakenRows {
     pub names: Vec<String>,
     /// By time and key, whichever worker took them.
     pub rows: Vec<FeatureRow>,
-    /// How many more had a feature that is not finite: no model is given such a row.
+    /// How many more had a feature that is not finite, or too many or few: no model is given such a row.
     pub unfit: u64,
 }
 
@@ -117,7 +117,8 @@ impl FeatureRows {
             return Ok(());
         }
         let mut found = self.found();
-        if !row.features.iter().all(|feature| feature.is_finite()) {
+        let whole = row.features.len() == found.names.len();
+        if !whole || !row.features.iter().all(|feature| feature.is_finite()) {
             found.unfit += 1;
             return Ok(());
         }

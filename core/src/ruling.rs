@@ -78,7 +78,7 @@ impl<'s> Flow<'s> {
     /// epoch when all workers are done with it and what was ruled is durable; no ruling: nobody has failed.
     ///
     /// Rulings that earlier starts have recorded are in [`Resume::rulings`](crate::Resume::rulings); there must be no
-    /// failure in their epochs, nor in any that may be [published](crate::Resume::published).
+    /// failure in their epochs, nor in any that may be [published](crate::Resume::published), if it rests on them.
     pub fn rule(
         &self,
         name: &str,

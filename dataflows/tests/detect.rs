@@ -249,6 +249,51 @@ fn the_program_trains_where_the_protocol_trains_and_writes_a_line_for_every_row(
 }
 
 #[test]
+fn the_program_writes_for_every_row_of_a_series_what_the_graph_says_of_it() {
+    let folder = tempfile::tempdir().expect("a folder for a while");
+    series(&folder.path().join("in"));
+    let recordings = read(Format::Nab, &folder.path().join("in"), "").expect("recordings");
+    let path = MODELS.of::<Series>(&recordings, Format::Nab);
+    let model = ModelRef::folder(&path, None, Runtime::InProcess);
+    let outcomes = detect::<Series>(&recordings, model, 1).expect("it runs").outcomes;
+    let model = path.to_str().expect("plain");
+    let args = ["--format", "nab", "--in", "in", "--out", "out", "--model", model];
+    let ended = program(folder.path(), &args);
+    assert!(ended.status.success(), "{}", said(&ended));
+    for (part, recording) in (0..).zip(&recordings) {
+        let text = fs::read_to_string(folder.path().join("out").join(&recording.name));
+        let text = text.expect("a result");
+        let mut lines = text.lines();
+        assert_eq!(lines.next(), Some("row,timestamp,score"));
+        let mut expected = vec![0.0; recording.rows.len()];
+        let own = outcomes.iter().filter(|o| o.part == part);
+        own.for_each(|outcome| expected[outcome.row as usize] = outcome.score);
+        for (row, (score, time)) in expected.iter().zip(&recording.times).enumerate() {
+            let fields: Vec<_> = lines.next().expect("a line a row").split(',').collect();
+            assert_eq!(fields[..2], [row.to_string().as_str(), time.as_str()]);
+            let found: f64 = fields[2].parse().expect("a score");
+            assert_eq!(found.to_bits(), score.to_bits(), "{row} of {}", recording.name.display());
+        }
+        assert_eq!(lines.next(), None);
+    }
+}
+
+#[test]
+fn recordings_that_end_before_they_are_calibrated_get_a_line_for_every_row_all_the_same() {
+    let folder = tempfile::tempdir().expect("a folder for a while");
+    pumps(&folder.path().join("all"));
+    fs::create_dir(folder.path().join("in")).expect("the folder is ours");
+    fs::copy(folder.path().join("all/short.csv"), folder.path().join("in/short.csv"))
+        .expect("ours");
+    let ended = program(folder.path(), &["--format", "skab", "--in", "in", "--out", "out"]);
+    assert!(ended.status.success(), "{}", said(&ended));
+    assert!(said(&ended).contains("every row gets score 0"), "{}", said(&ended));
+    let text = fs::read_to_string(folder.path().join("out/short.csv")).expect("a result");
+    assert_eq!(text.lines().count(), 51);
+    assert!(text.lines().skip(1).all(|line| line.ends_with(",0,0")), "{text}");
+}
+
+#[test]
 fn the_features_that_a_model_learns_from_are_those_that_the_graph_computes() {
     let folder = tempfile::tempdir().expect("a folder for a while");
     engines(folder.path());

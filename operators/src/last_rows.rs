@@ -170,7 +170,12 @@ where
                 before.last = before.last.max(now);
                 let whole = before.features.len() == most;
                 let kept = whole.then(|| before.features.clone());
+                let from = before.features.len();
                 of.row(&mut before.features);
+                if before.features.len() - from != D::NAMES.len() {
+                    // No row, and not to be scored as one of those before another.
+                    before.features.truncate(from);
+                }
                 let beyond = before.features.len().saturating_sub(most);
                 before.features.drain(..beyond);
                 kept.into_iter().for_each(|before| out.push(LastRows { of: of.clone(), before }));

@@ -24,6 +24,9 @@ impl Event for Room {
     }
 }
 
+/// A room that has this says so twice.
+const TWICE: f64 = -273.0;
+
 thread_local! {
     /// Set on the threads that make rows: those are the workers.
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
@@ -34,6 +37,9 @@ impl Features for Room {
     fn row(&self, row: &mut Vec<f64>) {
         IS_WORKER.set(true);
         row.push(self.celsius);
+        if self.celsius == TWICE {
+            row.push(self.celsius);
+        }
     }
 }
 
@@ -105,6 +111,13 @@ fn fault_what_is_not_finite_is_rejected_before_and_after_the_model() {
     let expected =
         ["feature `celsius` is NaN", "feature `celsius` is inf", "the model's `score` is inf"];
     assert_eq!(failed, expected);
+}
+
+#[test]
+fn fault_a_row_that_is_too_long_is_rejected_and_shifts_no_other() {
+    let (scored, failed) = run(&[1.0, TWICE, 4.0, 5.0], double(), 4);
+    assert_eq!(scored, [(1.0, 2.0), (4.0, 8.0), (5.0, 10.0)]);
+    assert_eq!(failed, ["expected 1 features, found 2"]);
 }
 
 /// How the model was called once.

@@ -8,13 +8,13 @@ use tideflow_core::{EventTime, WantedRows};
 use crate::runner::Question;
 
 /// What its usage line has beside the settings.
-pub(super) const USAGE: &str = " --to FILE [--from MS] [--to-time MS] [--operator NAME]";
+pub(super) const USAGE: &str = " --to FILE [--from TIME] [--to-time TIME] [--operator NAME]";
 
 /// The command `features`.
 pub(super) fn command() -> Command {
     let time = |name: &'static str| {
-        let arg = Arg::new(name).long(name).value_name("MS").allow_negative_numbers(true);
-        arg.value_parser(value_parser!(i64))
+        let arg = Arg::new(name).long(name).value_name("TIME").allow_negative_numbers(true);
+        arg.value_parser(value_parser!(EventTime))
     };
     Command::new("features")
         .about("Writes the rows that the model would be given to a Parquet file, for training")
@@ -33,8 +33,10 @@ pub(super) fn command() -> Command {
                 .value_parser(value_parser!(PathBuf))
                 .help("The file, which must not be there yet; its folder is made"),
         )
-        .arg(time("from").help("Rows of this time or later, in milliseconds since 1970"))
-        .arg(time("to-time").help("Rows before this time, in milliseconds since 1970"))
+        .arg(time("from").help(
+            "Rows of this time or later: RFC 3339 as in 2026-11-20T00:00:00Z, or milliseconds since 1970",
+        ))
+        .arg(time("to-time").help("Rows before this time"))
         .arg(
             Arg::new("operator")
                 .long("operator")
@@ -45,7 +47,7 @@ pub(super) fn command() -> Command {
 
 /// What a command line asks for.
 pub(super) fn question(of: &ArgMatches) -> Question {
-    let time = |name: &str| of.get_one::<i64>(name).copied().map(EventTime);
+    let time = |name: &str| of.get_one::<EventTime>(name).copied();
     let operator = of.get_one::<String>("operator").cloned();
     Question::Features {
         to: of.get_one::<PathBuf>("to").cloned().expect("clap requires it"),

@@ -49,7 +49,8 @@ pub(super) fn command() -> Command {
             ),
         )
         .arg(Arg::new("model").long("model").value_name("REF").help(
-            "The model in place of the configured one: NAME/VERSION of the registry, or what its setting takes",
+            "The model in place of the configured one, and of a candidate beside it: NAME/VERSION of the registry, \
+             or what its setting takes",
         ))
         .arg(
             Arg::new("out")
@@ -95,8 +96,8 @@ impl Request {
         }
         let Some(model) = &self.model else { return Ok(Vec::new()) };
         let meant = graph.model.ok_or(Unusable::NoModel { graph: graph.name })?;
-        let (setting, value) = meant(model);
-        Ok(vec![(setting.to_string(), value)])
+        let settings = meant(model).into_iter();
+        Ok(settings.map(|(setting, value)| (setting.to_string(), value)).collect())
     }
 
     /// The part of the past, with its folder made.

@@ -9,8 +9,8 @@ use anyhow::{Context, ensure};
 use clap::{Args, Parser, ValueEnum};
 use tideflow::models::{ModelRef, Runtime};
 use tideflow_dataflows::detect::{
-    Detected, Format, Method, Pump, Recording, Series, Turbofan, detect, expect_apart, features,
-    read, train, write,
+    DetectError, Detected, Format, Method, Pump, Recording, Series, Turbofan, detect, expect_apart,
+    features, read, train, write,
 };
 
 #[derive(Args)]
@@ -67,7 +67,7 @@ enum Name {
 }
 
 /// Where the model of a series is kept: it is the same for all of them.
-const SERIES_MODEL: &str = ".tideflow/models/series_anomaly";
+const SERIES_MODEL: &str = ".tideflow/models/detect_nab";
 const LIVES: &str = "train_FD001.txt";
 const ENGINES: &str = "test_FD001.txt";
 
@@ -118,13 +118,17 @@ fn judge_with<M: Method>(judge: &Judge, format: Format) -> anyhow::Result<()> {
     let recordings = read(format, &input.input, ENGINES)?;
     let work = tempfile::tempdir().context("making a folder for a while")?;
     let folder = match model {
-        Some(model) => model.clone(),
+        Some(model) => Some(model.clone()),
         None => trained::<M>(input, format, work.path())?,
     };
     let since = Instant::now();
-    let model = ModelRef::folder(&folder, None, Runtime::InProcess);
-    let workers = usize::from(input.workers);
-    let Detected { outcomes, failed } = detect::<M>(&recordings, model, workers)?;
+    let Detected { outcomes, failed } = match folder {
+        Some(folder) => {
+            let model = ModelRef::folder(&folder, None, Runtime::InProcess);
+            detect::<M>(&recordings, model, usize::from(input.workers))?
+        }
+        None => Detected::default(),
+    };
     ensure!(failed.is_empty(), "{} rows could not be judged: {}", failed.len(), failed[0]);
     write(format, out, &recordings, &outcomes)?;
     let rows: usize = recordings.iter().map(|recording: &Recording| recording.rows.len()).sum();
@@ -138,19 +142,35 @@ fn judge_with<M: Method>(judge: &Judge, format: Format) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Trains what the protocol trains: the model's folder.
-fn trained<M: Method>(input: &Input, format: Format, work: &Path) -> anyhow::Result<PathBuf> {
+/// Trains what the protocol trains: the model's folder; none where recordings of pumps end before they are calibrated,
+/// and no row is judged.
+fn trained<M: Method>(
+    input: &Input,
+    format: Format,
+    work: &Path,
+) -> anyhow::Result<Option<PathBuf>> {
     let kept = PathBuf::from(SERIES_MODEL);
     if format == Format::Nab && kept.join("manifest.json").is_file() {
-        return Ok(kept);
+        eprintln!("with the model in `{}`; without it, another is trained", kept.display());
+        return Ok(Some(kept));
     }
-    eprintln!("training `{}`", M::RECIPE);
     if format == Format::Nab {
+        eprintln!("training `{}`", M::RECIPE);
         train::<M>(None, &kept)?;
-        return Ok(kept);
+        return Ok(Some(kept));
     }
     let (data, model) = (work.join("features.parquet"), work.join("model"));
-    features_of::<M>(input, format, &data)?;
+    match features_of::<M>(input, format, &data) {
+        Err(error)
+            if format == Format::Skab
+                && matches!(error.downcast_ref(), Some(DetectError::TooShort)) =>
+        {
+            eprintln!("no recording goes on after its calibration: every row gets score 0");
+            return Ok(None);
+        }
+        features => features?,
+    };
+    eprintln!("training `{}`", M::RECIPE);
     train::<M>(Some(&data), &model)?;
-    Ok(model)
+    Ok(Some(model))
 }

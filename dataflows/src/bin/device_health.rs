@@ -13,7 +13,7 @@ fn main() -> ExitCode {
         validate: DeviceHealth::problems,
         durability: |config: &DeviceHealth, name| config.job.durability(name, &config.kafka),
         build: device_health,
-        model: Some(DeviceHealth::model_setting),
+        model: Some(DeviceHealth::model_settings),
         compare: Some(DeviceHealth::comparison),
     })
 }

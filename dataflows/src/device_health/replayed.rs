@@ -7,9 +7,10 @@ use tideflow::models::ModelUri;
 use super::{AlarmRecord, DeviceHealth, ScoreRecord};
 
 impl DeviceHealth {
-    /// The setting that names the model, and what it is for a text such as `health/8`.
-    pub fn model_setting(text: &str) -> (&'static str, String) {
-        ("model.reference", ModelUri::meant_by(text))
+    /// What is set so that the model scores that a text such as `health/8` names: no candidate does beside it.
+    pub fn model_settings(text: &str) -> Vec<(&'static str, String)> {
+        let reference = ModelUri::meant_by(text);
+        vec![("model.reference", reference), ("candidate.reference", String::new())]
     }
 
     /// Compares scores and alarms.

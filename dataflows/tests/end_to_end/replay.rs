@@ -111,11 +111,11 @@ fn oracle_the_version_that_published_says_the_same_again_on_any_workers_and_touc
     let folder = tempfile::tempdir().expect("a folder for a while");
     let state = Path::new(&topics.state).join(&topics.windows);
     let before = (ends(&topics), files(&state));
-    let minutes = (15, 30);
+    let (minutes, group) = ((15, 30), unique_name("replayed"));
     let mut reports = Vec::new();
     for workers in ["1", "2"] {
         let out = folder.path().join(workers);
-        let flags = ["--warm-up=15m", "--workers.threads", workers];
+        let flags = ["--warm-up=15m", "--workers.threads", workers, "--readings.group", &group];
         let ended = run(&mut replay(&topics, minutes, &out, &flags));
         ended.with_code(0);
         let first = ended.out.lines().next();
@@ -150,6 +150,8 @@ fn oracle_the_version_that_published_says_the_same_again_on_any_workers_and_touc
     assert!(alarms["before_and_again"].as_u64().is_some_and(|n| n > 0), "{alarms}");
     assert_eq!(alarms["before_and_not_again"], 0);
     assert!((ends(&topics), files(&state)) == before, "the job was touched");
+    let committed = |partition| TestBroker::shared().committed(&group, &topics.readings, partition);
+    assert!((0..FLEET.partitions as i32).all(|p| committed(p).is_none()), "offsets were committed");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
+use tideflow::core::EventTime;
 use tideflow::core::kafka::testing::TestBroker;
 
 use crate::fleet::{MINUTE, Numbers, START, reading};
@@ -128,7 +129,8 @@ fn features_are_the_same_however_they_are_read_and_leave_no_trace() {
         .with_code(0);
     assert!(fs::read(&all).expect("written") == fs::read(path("three")).expect("written"));
 
-    let [from, to] = [4, 7].map(|n| (START + n * MINUTE).to_string());
+    let [from, to] = [4, 7].map(|n| EventTime(START + n * MINUTE));
+    let (from, to) = (from.date(), to.0.to_string());
     let some = ["--from", from.as_str(), "--to-time", to.as_str(), "--operator", "health"];
     let ended = features(&topics, &path("some"), &some);
     assert!(ended.out.starts_with(&format!("features of {} rows in ", 3 * DEVICES)), "{ended:?}");

@@ -17,7 +17,7 @@ use crate::crash::start::Start;
 use crate::live::{Bound, LIVE, kill_again_and_again, send_until};
 use crate::program::{device_health, run};
 use crate::python::{model, python};
-use crate::topics::{Sent, Topics};
+use crate::topics::{Sent, Topics, dump};
 
 /// A real MLflow server, which ends with the tests.
 pub struct Mlflow {
@@ -120,14 +120,16 @@ fn of_score(sent: &Sent) -> (String, i64, String, String) {
 #[test]
 fn crash_while_an_alias_moves_every_score_is_of_the_version_that_its_epoch_is_bound_to() {
     let name = "moving health";
-    let digests = Mlflow::shared().register(name, &model("health"), 3);
+    let models = ["health", "retrained"];
+    let register = |of: &&str| Mlflow::shared().register(name, &model(of), 1);
+    let digests: Vec<_> = models.iter().flat_map(register).collect();
     Mlflow::shared().point(name, "champion", "1");
     let topics = Topics::new(TestBroker::shared(), 2, 2);
     let start = |layout| Start::of(|| scoring(&topics, name), layout, None, &[]);
     let end = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| send_until(&topics, &end));
-        scope.spawn(|| move_until(name, 3, &end));
+        scope.spawn(|| move_until(name, models.len(), &end));
         let last = kill_again_and_again(start, 6);
         last.must_publish();
         last.lives_for(last.age() + Duration::from_secs(4), |_| ());
@@ -150,8 +152,14 @@ fn crash_while_an_alias_moves_every_score_is_of_the_version_that_its_epoch_is_bo
         assert!(scored.insert((device.clone(), window_end)), "{device} twice in {window_end}");
         versions.insert(version);
     }
-    assert_eq!(versions.len(), 3, "each of them has scored");
+    assert_eq!(versions.len(), models.len(), "each of them has scored");
     let windows = topics.read(&topics.windows);
+    let folder = tempfile::tempdir().expect("a folder for a while");
+    let mut files = ["windows", "scores"].map(|name| folder.path().join(name)).to_vec();
+    dump(&files[0], &windows);
+    dump(&files[1], &topics.read(&topics.scores));
+    files.extend(models.iter().map(|of| model(&format!("{of}.keras"))));
+    println!("{}", python("scored_by.py", &files.iter().map(PathBuf::as_path).collect::<Vec<_>>()));
     let of_window = |sent: &Sent| {
         let window = sent.json();
         (window["device"].as_str().unwrap().to_string(), window["window_end"].as_i64().unwrap())
@@ -173,7 +181,7 @@ fn fault_a_version_that_is_not_what_the_graph_needs_changes_nothing_and_is_shown
     let refused = run(&mut scoring(&topics, narrow));
     refused.with_code(2);
     assert!(refused.err.contains("takes other features"), "{}", refused.err);
-    // While the job runs, the registry loses what it has of the version.
+    // While the job runs, the alias comes to name one that is none for the graph.
     let end = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| send_until(&topics, &end));
@@ -204,7 +212,7 @@ fn fault_a_version_that_is_not_what_the_graph_needs_changes_nothing_and_is_shown
     assert_eq!(versions, BTreeSet::from(["1".to_string()]));
 }
 
-/// Registers a version of the model that takes other features: its number.
+/// Registers the second version of a model, which takes other features: its number.
 fn spoil(name: &str) -> String {
     let url = Mlflow::shared().url();
     let folder: PathBuf = model("other");

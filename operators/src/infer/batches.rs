@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tideflow_core::Epoch;
 use tideflow_core::timely::dataflow::operators::{Capability, InputCapability};
+use tideflow_models::Signature;
 
 use super::Features;
 use super::pool::Version;
@@ -73,7 +74,7 @@ impl<D> Batch<D> {
         D: Features,
     {
         let signature = self.version.model.signature();
-        let width = signature.width();
+        let (width, columns) = (signature.width(), signature.columns());
         rows.clear();
         rows.reserve(self.version.id.batch_rows * width);
         for Segment { at, items, .. } in &mut self.segments {
@@ -82,21 +83,31 @@ impl<D> Batch<D> {
                 let from = rows.len();
                 item.row(rows);
                 let row = &rows[from..];
-                assert_eq!(row.len(), width, "`NAMES` and `row` agree");
-                let Some(bad) = signature.misfit(row) else {
+                if row.len() == width
+                    && columns.iter().all(|(dtype, of)| dtype.holds_all(&row[of.clone()]))
+                {
                     place += 1;
                     continue;
-                };
-                let (name, value) = (&signature.features[bad].name, row[bad]);
-                let why = match signature.dtypes[bad] {
-                    _ if !value.is_finite() => format!("feature `{name}` is {value}"),
-                    dtype => format!("feature `{name}` is {value}, no {}", dtype.as_str()),
-                };
+                }
+                let why = reason(signature, row);
                 rows.truncate(from);
                 unfit(at, items.remove(place), why);
             }
         }
         self.count = rows.len() / width;
         rows.resize(self.version.id.batch_rows * width, 0.0);
+    }
+}
+
+/// Why a row cannot be scored.
+fn reason(signature: &Signature, row: &[f64]) -> String {
+    if row.len() != signature.width() {
+        return format!("expected {} features, found {}", signature.width(), row.len());
+    }
+    let bad = signature.misfit(row).expect("a value that does not fit");
+    let (name, value) = (&signature.features[bad].name, row[bad]);
+    match signature.dtypes[bad] {
+        _ if !value.is_finite() => format!("feature `{name}` is {value}"),
+        dtype => format!("feature `{name}` is {value}, no {}", dtype.as_str()),
     }
 }

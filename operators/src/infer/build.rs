@@ -27,7 +27,8 @@ pub(super) struct Built<'s, D: 'static, S: Split<D>> {
     pub by: StreamVec<'s, Epoch, Arc<Version>>,
 }
 
-/// Has a model score a stream, and makes two streams of what comes of its records.
+/// Has a model score a stream, and makes two streams of what comes of its records. Where something has been published
+/// that rests on its scores, the epochs up to `published`, they are scored again in a replay, or the run ends.
 ///
 /// # Errors
 /// When the name is taken, an option is 0, or the model cannot be loaded or takes other features.
@@ -35,6 +36,7 @@ pub(super) fn infer_into<'s, D: Features + ExchangeData + Clone, S: Split<D>>(
     records: Stream<'s, D>,
     name: &str,
     (model, options): (ModelRef, InferOptions),
+    published: Epoch,
     split: impl FnOnce(OperatorName, &Flow<'s>) -> S,
 ) -> Result<Built<'s, D, S>, BuildError> {
     let flow = records.flow();
@@ -53,7 +55,7 @@ pub(super) fn infer_into<'s, D: Features + ExchangeData + Clone, S: Split<D>>(
     };
     let ruled = recorded(&flow, name)?;
     let Tries { tried, failures, by } =
-        score(&flow, name, records.into_timely(), shelf, options, &ruled);
+        score(&flow, name, records.into_timely(), shelf, options, (ruled.clone(), published));
     let rulings =
         (options.on_failure != OnFailure::Stop).then(|| flow.rule(name.as_str(), failures));
     let split = split(name, &flow);
@@ -88,7 +90,7 @@ fn score<'s, D: Features + ExchangeData + Clone>(
     records: StreamVec<'s, Epoch, D>,
     shelf: Option<Arc<Shelf>>,
     options: InferOptions,
-    ruled: &BTreeMap<Epoch, Ruled>,
+    ruled: (BTreeMap<Epoch, Ruled>, Epoch),
 ) -> Tries<'s, D> {
     let openings = shelf.clone().map(|shelf| follow::choose(flow, name, shelf));
     let mut builder = OperatorBuilder::new(name.as_str().to_string(), flow.scope());
@@ -108,7 +110,7 @@ fn score<'s, D: Features + ExchangeData + Clone>(
             let _ = opened.activate();
         });
         let versions = Versions::new(name, shelf, flow.job());
-        Run::new(name, versions, options, ruled.clone(), (waker(), again), flow)
+        Run::new(name, versions, options, ruled, (waker(), again), flow)
     });
     let mut out = Outputs {
         tried: OutputBuilder::from(tried),

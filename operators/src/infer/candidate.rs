@@ -78,10 +78,12 @@ impl<D: Features> Features for Scored<D> {
 
 impl<'s, D: Features + ExchangeData + Clone> Candidate<'s, D> {
     /// Has a second model score the records of a slice of all keys, as [`Infer`](super::Infer) does, and compares.
-    /// Unless the slice is to be published, the scores that count are the champion's, and do not wait for it.
+    /// Unless the slice is to be published, the scores that count are the champion's, and do not wait for it. Epochs
+    /// are in flight until it has scored, whatever becomes of that.
     ///
-    /// State: as that of [`Infer`](super::Infer). Fails: never. A row that the candidate cannot score, and all of an
-    /// epoch in which it fails, keep the champion's score; what its [`OnFailure`] says does not matter.
+    /// State: as that of [`Infer`](super::Infer). Fails, if it is published: in an epoch that is replayed, and in which
+    /// its scores have counted. A row that the candidate cannot score, and all of any other epoch in which it fails,
+    /// keep the champion's score; what its [`OnFailure`] says does not matter.
     ///
     /// # Errors
     /// When the name is taken, an option is 0, or the model cannot be loaded or takes other features.
@@ -111,7 +113,9 @@ impl<'s, D: Features + ExchangeData + Clone> Candidate<'s, D> {
         let (node, label) = origins.first().copied().expect("a stream comes from somewhere");
         let within = Stream::new(&flow, node, label, within);
         let compare = |name, flow: &Flow<'s>| Compare::new(name, slice.publish, flow);
-        let built = infer_into(within, name, (model, options), compare)?;
+        // Nothing rests on the scores of a shadow.
+        let published = if slice.publish { flow.resume().published } else { 0 };
+        let built = infer_into(within, name, (model, options), published, compare)?;
         let (node, (counts, compared)) = (built.node, built.streams);
         let scored = match slice.publish {
             true => {
@@ -120,6 +124,7 @@ impl<'s, D: Features + ExchangeData + Clone> Candidate<'s, D> {
             }
             false => champion,
         };
+        flow.hold_until(built.by);
         Ok(Candidate { scored, compared: Stream::new(&flow, node, "compared", compared) })
     }
 }

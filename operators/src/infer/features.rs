@@ -25,7 +25,8 @@ pub trait Features {
     /// How many rows of these names make one, oldest first: 1, but for [`LastRows`](crate::LastRows). Where there are
     /// several, a name says which: `celsius[0]` of the newest, `celsius[-1]` of the one before.
     const ROWS: usize = 1;
-    /// Appends the features, in the order of the names: as many as there are names.
+    /// Appends the features, in the order of the names: as many as there are names, in each row. A record that has more
+    /// or fewer is not scored.
     fn row(&self, row: &mut Vec<f64>);
     /// What the row belongs to, as text, and its time: once each in what a model learns from. Windows say it
     /// themselves; what says nothing can be scored, and cannot be written for training.
@@ -99,6 +100,5 @@ fn row<D: Features>(operator: OperatorName, item: &D) -> Result<FeatureRow, Buil
     let width = D::NAMES.len() * D::ROWS;
     let mut features = Vec::with_capacity(width);
     item.row(&mut features);
-    assert_eq!(features.len(), width, "`NAMES` and `row` agree");
     Ok(FeatureRow { time, key, features })
 }

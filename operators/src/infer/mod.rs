@@ -42,7 +42,7 @@ pub struct InferOptions {
     pub threads: usize,
     /// Batches that a worker gives to its threads ahead: those that are not at work wait there.
     pub inflight_max: usize,
-    /// How long a batch may take.
+    /// How long a batch may take, before another thread tries it once more.
     pub timeout: Duration,
     /// What becomes of an epoch in which the model fails.
     pub on_failure: OnFailure,
@@ -107,8 +107,8 @@ pub trait Infer<'s, D: 'static> {
     /// State: the records in flight; an epoch is held until its scores are in, so the epochs in flight
     /// bound it. Assumes that the model keeps the promises of [`Model`](tideflow_models::Model): a row's score
     /// then depends on the row alone. Fails: a row with a value that its feature cannot hold, or that the model
-    /// gives a NaN or an infinity, comes out of `failed`; where the model fails on a batch twice, or takes too
-    /// long, [`OnFailure`] says what becomes of the epoch.
+    /// gives a NaN or an infinity, comes out of `failed`; where the model fails on a batch twice, or is too slow
+    /// twice, [`OnFailure`] says what becomes of the epoch.
     ///
     /// # Errors
     /// When the name is taken, an option is 0, or the model cannot be loaded or takes other features.
@@ -123,8 +123,9 @@ impl<'s, D: Features + ExchangeData + Clone> Infer<'s, D> for Stream<'s, D> {
             return features::collect(self, name, rows);
         }
         let model = model.scorer().map_err(|e| failed(name, e))?;
+        let published = flow.resume().published;
         let Built { node, streams: (scored, failed), by } =
-            infer_into(self, name, model, Scores::new)?;
+            infer_into(self, name, model, published, Scores::new)?;
         Ok(Inferred {
             scored: Stream::new(&flow, node, "", scored),
             failed: Stream::new(&flow, node, "failed", failed),

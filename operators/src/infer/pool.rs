@@ -1,9 +1,10 @@
 //! The threads beside a worker that call its model.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use tideflow_core::OperatorName;
 use tideflow_core::timely::scheduling::SyncActivator;
 use tideflow_models::{Model, ScoreError, VersionId};
@@ -18,7 +19,22 @@ pub(crate) struct Version {
 struct Work {
     number: u64,
     version: Arc<Version>,
-    rows: Vec<f64>,
+    given: Given,
+}
+
+/// A batch that a thread has.
+#[derive(Clone)]
+pub(super) struct Given {
+    rows: Arc<Vec<f64>>,
+    /// Set by the thread when it is done, or before that by who has another one take its place.
+    over: Arc<AtomicBool>,
+}
+
+impl Given {
+    /// Its memory, where nobody else has it any more.
+    pub fn into_rows(self) -> Option<Vec<f64>> {
+        Arc::into_inner(self.rows)
+    }
 }
 
 /// What a thread gives back.
@@ -27,14 +43,25 @@ pub(super) struct Answer {
     /// The scores of each row, padding included.
     pub scores: Result<Vec<f64>, ScoreError>,
     pub took: Duration,
-    /// What the batch was in.
-    pub rows: Vec<f64>,
 }
 
 /// Threads that take batches in turn. They end when it is dropped.
 pub(super) struct Pool {
+    name: OperatorName,
+    threads: usize,
     work: Sender<Work>,
     answers: Receiver<Answer>,
+    scoring: Scoring,
+}
+
+/// What a thread has to do with.
+#[derive(Clone)]
+struct Scoring {
+    batches: Receiver<Work>,
+    done: Sender<Answer>,
+    waker: Arc<SyncActivator>,
+    /// Threads that others have taken the place of, and that have not come back.
+    stuck: Arc<AtomicUsize>,
 }
 
 impl Pool {
@@ -43,42 +70,66 @@ impl Pool {
         // Bounded by those who give out batches.
         let (work, batches) = unbounded();
         let (done, answers) = unbounded();
-        let waker = Arc::new(waker);
-        for _ in 0..threads {
-            let (batches, done, waker) = (batches.clone(), done.clone(), waker.clone());
-            name.spawn(move || score_batches(&batches, &done, &waker));
-        }
-        Pool { work, answers }
+        let scoring = Scoring { batches, done, waker: Arc::new(waker), stuck: Arc::default() };
+        let pool = Pool { name, threads, work, answers, scoring };
+        (0..threads).for_each(|_| pool.start(None));
+        pool
+    }
+
+    fn start(&self, first: Option<Work>) {
+        let scoring = self.scoring.clone();
+        self.name.spawn(move || scoring.run(first));
     }
 
     /// Gives out a batch.
-    pub fn give(&self, number: u64, version: Arc<Version>, rows: Vec<f64>) {
-        self.work.send(Work { number, version, rows }).expect("threads end with their pool");
+    pub fn give(&self, number: u64, version: Arc<Version>, rows: Vec<f64>) -> Given {
+        let given = Given { rows: Arc::new(rows), over: Arc::default() };
+        let work = Work { number, version, given: given.clone() };
+        self.work.send(work).expect("the pool has a receiver itself");
+        given
     }
 
-    /// A batch that is done.
-    pub fn take(&self) -> Option<Answer> {
-        match self.answers.try_recv() {
-            Ok(answer) => Some(answer),
-            Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Disconnected) => unreachable!("threads end with their pool"),
+    /// Gives a batch to a new thread, which takes the place of the one that has it, unless that is done by now. False:
+    /// so many do not come back already.
+    pub fn give_again(&self, number: u64, version: Arc<Version>, slow: &Given) -> bool {
+        if self.scoring.stuck.load(Ordering::Acquire) >= self.threads {
+            return false;
         }
+        if !slow.over.swap(true, Ordering::AcqRel) {
+            self.scoring.stuck.fetch_add(1, Ordering::AcqRel);
+            let given = Given { rows: slow.rows.clone(), over: Arc::default() };
+            self.start(Some(Work { number, version, given }));
+        }
+        true
+    }
+
+    /// A batch that is done; one that was given again may be done twice.
+    pub fn take(&self) -> Option<Answer> {
+        self.answers.try_recv().ok()
     }
 }
 
-fn score_batches(work: &Receiver<Work>, done: &Sender<Answer>, waker: &SyncActivator) {
-    for Work { number, version, rows } in work {
-        let (started, mut scores) = (Instant::now(), Vec::new());
-        let Version { id, model } = &*version;
-        let mut score = || model.score(&rows, id.batch_rows, &mut scores);
-        let outcome = score().or_else(|error| {
-            tracing::warn!(model = %id, %error, "the model has failed on a batch, which is tried again");
-            score()
-        });
-        let scores = outcome.map(|()| scores);
-        if done.send(Answer { number, scores, took: started.elapsed(), rows }).is_err() {
-            break;
+impl Scoring {
+    /// Scores one batch after the other, until there is no pool or another thread does it in this one's place.
+    fn run(self, first: Option<Work>) {
+        for Work { number, version, given } in first.into_iter().chain(&self.batches) {
+            let (started, mut scores) = (Instant::now(), Vec::new());
+            let Version { id, model } = &*version;
+            let mut score = || model.score(&given.rows, id.batch_rows, &mut scores);
+            let outcome = score().or_else(|error| {
+                tracing::warn!(model = %id, %error, "the model has failed on a batch, which is tried again");
+                score()
+            });
+            let (scores, took) = (outcome.map(|()| scores), started.elapsed());
+            let replaced = given.over.swap(true, Ordering::AcqRel);
+            if replaced {
+                self.stuck.fetch_sub(1, Ordering::AcqRel);
+            }
+            drop(given); // its memory goes back with the answer
+            if self.done.send(Answer { number, scores, took }).is_err() || replaced {
+                break;
+            }
+            let _ = self.waker.activate(); // fails when the worker has ended, which needs no waking
         }
-        let _ = waker.activate(); // fails when the worker has ended, which needs no waking
     }
 }

@@ -15,7 +15,7 @@ use tideflow_core::{Epoch, Flow, Opening, OperatorName};
 use tideflow_models::ScoreError;
 
 use super::batches::{At, Batch, Segment};
-use super::pool::{Answer, Pool, Version};
+use super::pool::{Answer, Given, Pool, Version};
 use super::settle::{Ruled, Tried};
 use super::versions::Versions;
 use super::{Features, InferOptions};
@@ -43,6 +43,9 @@ struct InFlight<D> {
     segments: Option<Vec<Segment<D>>>,
     /// When a thread took it, as far as is known: threads take batches in their order.
     since: Option<Instant>,
+    given: Given,
+    /// Whether it took too long once.
+    again: bool,
     answer: Option<Answer>,
 }
 
@@ -55,7 +58,7 @@ pub(super) struct Run<D> {
     armed: Option<Instant>,
     /// What was ruled by earlier starts upon epochs that are replayed.
     ruled: BTreeMap<Epoch, Ruled>,
-    /// Results of epochs up to this one may be published.
+    /// Results of epochs up to this one may rest on their scores, and be published.
     published: Epoch,
     held: BTreeMap<Epoch, Held<D>>,
     filling: Option<Batch<D>>,
@@ -77,7 +80,7 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
         name: OperatorName,
         versions: Versions,
         options: InferOptions,
-        ruled: BTreeMap<Epoch, Ruled>,
+        (ruled, published): (BTreeMap<Epoch, Ruled>, Epoch),
         (waker, again): (SyncActivator, Activator),
         flow: &Flow<'_>,
     ) -> Self {
@@ -89,7 +92,7 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
             again,
             armed: None,
             ruled,
-            published: flow.resume().published,
+            published,
             held: BTreeMap::new(),
             filling: None,
             waiting: VecDeque::new(),
@@ -209,10 +212,9 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
             self.sizes.observe(batch.count as f64);
             let Batch { version, segments, .. } = batch;
             let number = self.first + self.in_flight.len() as u64;
-            self.pool.give(number, version.clone(), rows);
-            let segments = Some(segments);
-            let in_flight = InFlight { version, segments, since: None, answer: None };
-            self.in_flight.push_back(in_flight);
+            let given = self.pool.give(number, version.clone(), rows);
+            let (segments, since, again, answer) = (Some(segments), None, false, None);
+            self.in_flight.push_back(InFlight { version, segments, since, given, again, answer });
         }
         // Where no thread comes back, none of those that wait would ever begin.
         while self.in_flight.iter().all(|batch| batch.segments.is_none())
@@ -255,16 +257,18 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
     /// Yields what came of batches that are done, in their order.
     pub fn receive(&mut self, out: &mut Outputs<D>) {
         while let Some(answer) = self.pool.take() {
-            let at = (answer.number - self.first) as usize;
-            self.in_flight[at].answer = Some(answer);
+            let at = answer.number.checked_sub(self.first);
+            let batch = at.and_then(|at| self.in_flight.get_mut(at as usize));
+            // The first answer counts, where two threads were given the batch.
+            batch.map(|batch| batch.answer.get_or_insert(answer));
         }
-        while let Some(InFlight { version, segments, answer: Some(answer), .. }) =
+        while let Some(InFlight { version, segments, given, answer: Some(answer), .. }) =
             self.in_flight.pop_front_if(|first| first.answer.is_some())
         {
             self.first += 1;
             self.seconds.observe(answer.took.as_secs_f64());
             if self.spare.len() <= self.options.inflight_max {
-                self.spare.push(answer.rows);
+                self.spare.extend(given.into_rows());
             }
             match (segments, answer.scores) {
                 (None, _) => {}
@@ -272,13 +276,23 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
                 (Some(segments), Err(error)) => self.give_up(&version, segments, &error, out),
             }
         }
+        self.look_for_slow(out);
+    }
+
+    /// Has a batch that takes too long tried once more, on another thread; then it is given up.
+    fn look_for_slow(&mut self, out: &mut Outputs<D>) {
         let timeout = self.options.timeout;
         for at in 0..self.in_flight.len() {
             let batch = &mut self.in_flight[at];
             let at_work = batch.since.filter(|_| batch.answer.is_none());
-            if at_work.is_some_and(|since| since.elapsed() > timeout)
-                && let Some(segments) = batch.segments.take()
-            {
+            if at_work.is_none_or(|since| since.elapsed() <= timeout) || batch.segments.is_none() {
+                continue;
+            }
+            let number = self.first + at as u64;
+            if !batch.again && self.pool.give_again(number, batch.version.clone(), &batch.given) {
+                tracing::warn!(model = %batch.version.id, "a batch takes too long, and is tried again");
+                (batch.again, batch.since) = (true, Some(Instant::now()));
+            } else if let Some(segments) = batch.segments.take() {
                 let version = batch.version.clone();
                 self.give_up(&version, segments, &self.slow(&version), out);
             }
@@ -304,7 +318,6 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
         let outputs = version.model.signature().outputs.len();
         let ruled = Ruled::by(self.options.on_failure, outputs, error.to_string());
         for segment in segments {
-            // What was published of it has rested on its scores.
             let Some(ruled) = ruled.as_ref().filter(|_| segment.epoch > self.published) else {
                 self.lost.push(segment);
                 self.versions.fail(error.kind(), error.to_string());

@@ -14,7 +14,7 @@ use tideflow_models::VersionId;
 
 use super::run::Output;
 
-/// What becomes of the rows of an epoch in which the model fails on a batch twice, or takes too long. All of the
+/// What becomes of the rows of an epoch in which the model fails on a batch twice, or is too slow twice. All of the
 /// epoch's rows: which of them were in that batch differs from run to run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum OnFailure {

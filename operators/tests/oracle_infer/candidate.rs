@@ -1,12 +1,15 @@
 //! A candidate beside the champion: what it compares, and what counts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use tideflow_core::{Event, EventTime, Flow, execute, timely};
-use tideflow_models::{LinearModel, ModelRef};
+use tideflow_models::{LinearModel, Model, ModelRef, ScoreError, Signature};
 use tideflow_operators::{Candidate, Compared, Features, Infer, InferOptions, Scored, Slice};
 use tideflow_sinks::VecSink;
 use tideflow_sources::VecSource;
@@ -52,25 +55,33 @@ type At<T> = Vec<(u64, T)>;
 type Outcome = (At<Scored<Measured>>, At<Compared<Measured>>);
 
 fn run(candidate: ModelRef, slice: Slice, shape: Shape, memory: &Memory) -> Outcome {
-    let (scored, compared) = (VecSink::new(), VecSink::new());
+    let sinks = (VecSink::new(), VecSink::new());
+    run_into((sinks.0.clone(), Some(sinks.1.clone())), candidate, slice, shape, memory);
+    (sinks.0.take(), sinks.1.take())
+}
+
+type Sinks = (VecSink<Scored<Measured>>, Option<VecSink<Compared<Measured>>>);
+
+fn run_into(sinks: Sinks, candidate: ModelRef, slice: Slice, shape: Shape, memory: &Memory) {
     let source = VecSource::new(measured()).chunk(shape.chunk);
     let job = job(shape);
     let model = LinearModel::new("champion", &[("value", "1")], &[1.0], 0.5).batch_rows(4);
     let wait_max = Duration::from_millis(1);
     let options = InferOptions { wait_max, ..InferOptions::default() };
     let (champion, candidate) = ((ModelRef::from(model), options), (candidate, options));
-    let sinks = (scored.clone(), compared.clone());
     let graph = move |flow: &Flow<'_>| {
         let (measured, _) = flow.source("measured", source.clone())?;
         let champion = measured.infer("champion", &champion)?.scored;
         let both =
             Candidate::beside(champion, "candidate", &candidate, slice, |m: &Measured| &m.device)?;
         flow.sink("scored", both.scored, sinks.0.clone())?;
-        flow.sink("compared", both.compared, sinks.1.clone())
+        match &sinks.1 {
+            Some(sink) => flow.sink("compared", both.compared, sink.clone()),
+            None => Ok(()),
+        }
     };
     let memory = memory.clone().snapshots_every(shape.snapshot_every);
     execute(timely::Config::process(shape.workers), &job, memory, |_| (), graph).expect("it runs");
-    (scored.take(), compared.take())
 }
 
 /// That what counts and what was compared is what the slice says, for every number that can be scored.
@@ -142,6 +153,61 @@ proptest! {
         let ruled = ruled.into_iter().filter(|epoch| replayed.contains(epoch)).collect();
         assert_right(&after, slice, &ruled);
     }
+
+    /// Nothing rests on it, though what it said in these epochs has been published.
+    #[test]
+    fn oracle_a_shadow_that_fails_in_a_replay_changes_nothing_and_ends_nothing(
+        (first, second) in (shapes(), shapes()),
+        share in prop_oneof![Just(0.3), Just(1.0)],
+        (snapshot, killed) in (0.0..1.0f64, 0.0..1.0f64),
+    ) {
+        let (slice, memory) = (Slice { share, publish: false }, Memory::default());
+        run(Failing::one_in(0), slice, first, &memory);
+        let Killed { resume, states, .. } = Killed::of(&memory, snapshot, killed);
+        let memory = Memory::resume(resume, states);
+        let after = run(Failing::one_in(1), slice, second, &memory);
+        let all = after.1.iter().map(|(epoch, _)| *epoch).collect();
+        assert_right(&after, slice, &all);
+    }
+}
+
+/// Scores nothing until it is let go.
+struct Slow(LinearModel, Arc<AtomicBool>);
+
+impl Model for Slow {
+    fn signature(&self) -> &Signature {
+        self.0.signature()
+    }
+
+    fn score(&self, rows: &[f64], count: usize, out: &mut Vec<f64>) -> Result<(), ScoreError> {
+        while !self.1.load(Ordering::Relaxed) {
+            thread::park_timeout(Duration::from_millis(5));
+        }
+        self.0.score(rows, count, out)
+    }
+
+    fn warm(&self, _: usize) -> Result<(), ScoreError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_shadow_that_is_slow_holds_the_clock_back_though_it_is_published_nowhere() {
+    let shape = Shape { workers: 1, chunk: 4, epoch_bytes: 100, snapshot_every: 0 };
+    let model = LinearModel::new("numbers", &[("value", "1")], &[3.0], 0.0).batch_rows(4);
+    let (go, scored) = (Arc::new(AtomicBool::new(false)), VecSink::new());
+    let candidate = ModelRef::from(Slow(model, go.clone()));
+    let all = (0..PARTITIONS * EACH).filter(|n| n % 7 != 3).count();
+    let sinks = (scored.clone(), None);
+    let before = thread::scope(|scope| {
+        scope.spawn(|| run_into(sinks, candidate, Slice::SHADOW, shape, &Memory::default()));
+        thread::park_timeout(Duration::from_millis(500));
+        let before = scored.take().len();
+        go.store(true, Ordering::Relaxed);
+        before
+    });
+    assert!(before < all, "all were scored, none compared");
+    assert_eq!(before + scored.take().len(), all);
 }
 
 fn shapes() -> impl Strategy<Value = Shape> {

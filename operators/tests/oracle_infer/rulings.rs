@@ -1,21 +1,21 @@
 //! A model that fails now and then: what becomes of an epoch is decided once, whatever happens to the run.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
 use tideflow_core::{Flow, Job, Resume, execute, timely};
 use tideflow_models::{LinearModel, Model, ModelRef, ScoreError, Signature};
-use tideflow_operators::{Infer, InferOptions, OnFailure};
+use tideflow_operators::{Infer, InferOptions, OnFailure, Scored};
 use tideflow_sinks::VecSink;
 use tideflow_sources::VecSource;
 
 use crate::job;
 use crate::killed::Killed;
 use crate::memory::Memory;
-use crate::numbers;
 use crate::shape::{self, Shape};
+use crate::{Number, numbers};
 
 /// Triples, and fails on some of its calls: twice in a row, which a retry does not mend.
 pub struct Failing {
@@ -91,7 +91,7 @@ fn run(
         told(scored.of.value, epoch, fate(scored.score));
     }
     for (epoch, letter) in failed.take() {
-        let of: crate::Number =
+        let of: Number =
             serde_json::from_slice(letter.payload.as_deref().expect("the record")).expect("JSON");
         told(of.value, epoch, Fate::DeadLetter(letter.detail));
     }
@@ -207,14 +207,36 @@ impl Model for Stuck {
     }
 }
 
-#[test]
-fn fault_a_thread_that_never_comes_back_is_given_up_and_the_run_goes_on() {
-    let model = LinearModel::new("numbers", &[("value", "1")], &[3.0], 0.0).batch_rows(4);
-    let model = ModelRef::from(Stuck(model, 3.0));
-    let timeout = Duration::from_millis(20);
-    let on_failure = OnFailure::Score(7.0);
+/// Never comes back from the first call.
+struct StuckOnce(LinearModel, AtomicBool);
+
+impl Model for StuckOnce {
+    fn signature(&self) -> &Signature {
+        self.0.signature()
+    }
+
+    fn score(&self, rows: &[f64], count: usize, out: &mut Vec<f64>) -> Result<(), ScoreError> {
+        if !self.1.swap(true, Ordering::Relaxed) {
+            loop {
+                std::thread::park();
+            }
+        }
+        self.0.score(rows, count, out)
+    }
+
+    fn warm(&self, _: usize) -> Result<(), ScoreError> {
+        Ok(())
+    }
+}
+
+/// The scores of 100 numbers by a model that is slow.
+fn scores_of(
+    model: impl Model + 'static,
+    timeout: Duration,
+    on_failure: OnFailure,
+) -> Vec<(u64, Scored<Number>)> {
     let options = InferOptions { timeout, on_failure, ..InferOptions::default() };
-    let scored = VecSink::new();
+    let (model, scored) = (ModelRef::from(model), VecSink::new());
     let (source, sink) = (VecSource::new(numbers(1, 100)), scored.clone());
     let graph = move |flow: &Flow<'_>| {
         let (numbers, _) = flow.source("numbers", source.clone())?;
@@ -226,7 +248,25 @@ fn fault_a_thread_that_never_comes_back_is_given_up_and_the_run_goes_on() {
     };
     execute(timely::Config::thread(), &Job::default(), Memory::default(), |_| (), graph)
         .expect("it runs");
-    let scores = scored.take();
+    scored.take()
+}
+
+fn triple() -> LinearModel {
+    LinearModel::new("numbers", &[("value", "1")], &[3.0], 0.0).batch_rows(4)
+}
+
+#[test]
+fn fault_a_batch_whose_thread_never_comes_back_is_scored_by_another() {
+    let model = StuckOnce(triple(), AtomicBool::new(false));
+    let scores = scores_of(model, Duration::from_secs(1), OnFailure::Stop);
+    assert_eq!(scores.len(), 100);
+    assert!(scores.iter().all(|(_, s)| !s.fallback && s.score == 3.0 * s.of.value));
+}
+
+#[test]
+fn fault_threads_that_never_come_back_are_given_up_and_the_run_goes_on() {
+    let model = Stuck(triple(), 3.0);
+    let scores = scores_of(model, Duration::from_millis(20), OnFailure::Score(7.0));
     assert_eq!(scores.len(), 100);
     assert!(scores.iter().all(|(_, s)| s.fallback && s.score == 7.0));
 }

@@ -199,8 +199,8 @@ impl Shard {
         Ok(())
     }
 
-    /// Commits the sentinel of this generation, in a transaction of its own. Its offset in the progress is
-    /// this one at least, and that of whatever earlier owners have written is lower.
+    /// Commits the sentinel of this generation, in a transaction of its own, as [`Shard::commit`] does. Its offset
+    /// in the progress is this one at least, and that of whatever earlier owners have written is lower.
     ///
     /// # Errors
     /// Those of [`Shard::commit`]; when a transaction is open, or no broker answers.

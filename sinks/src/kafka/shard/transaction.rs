@@ -74,10 +74,9 @@ impl Shard {
 
     /// Asks for the commit, and waits for the answer.
     ///
-    /// Not in slices, as all else here: librdkafka 2.12 takes a commit for an abort, and ends the process
-    /// with an assertion, when the answer comes just after a resumed call has timed out in its first step.
-    /// A machine that stands still for a moment is enough. A run that has failed does not wait for the
-    /// thread that waits here.
+    /// Not in slices, as all else here, and never again once there was no answer: librdkafka 2.12 takes the
+    /// commit for an abort, and ends the process with an assertion, when the answer comes after a resumed call
+    /// has timed out in its first step. A machine that stands still for a moment is enough.
     fn ask_to_commit(&mut self, since: Instant) -> Result<(), ShardError> {
         loop {
             let left = self.patience().saturating_sub(since.elapsed());
@@ -97,10 +96,11 @@ impl Shard {
                     Err(_) => self.unknown(since, reason),
                 });
             }
-            if !goes_on(&error) || since.elapsed() >= self.patience() {
+            let no_answer = Some(Code::OperationTimedOut);
+            if error.rdkafka_error_code() == no_answer || !goes_on(&error) {
                 return Err(self.unknown(since, reason));
             }
-            // A refusal that came at once, and may end.
+            // Refused at once, which may end: nothing is under way.
             self.producer.base().poll(SLICE / 5);
         }
     }

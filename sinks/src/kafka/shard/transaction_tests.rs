@@ -65,7 +65,7 @@ fn fault_a_topic_that_may_not_be_written_aborts_and_says_why() {
 }
 
 #[test]
-fn fault_a_commit_that_is_refused_for_now_is_asked_for_again() {
+fn a_commit_that_is_refused_for_now_is_made_when_it_no_longer_is() {
     let cluster = cluster();
     let mut owner = fence(&cluster).unwrap();
     let busy = RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
@@ -82,11 +82,13 @@ fn fault_a_commit_without_an_answer_is_neither_done_nor_undone() {
     let record = Record { partition: 0, key: None, value: Some(b"x") };
     owner.produce_batch(&output, [record].into_iter(), || false).unwrap();
     while !owner.producer.flush_slice().unwrap() {}
-    cluster.broker_round_trip_time(1, Duration::from_secs(60)).unwrap();
-    let since = Instant::now();
+    let timeout = Duration::from_millis(TIMEOUT_MS.into());
+    cluster.broker_round_trip_time(1, timeout + Duration::from_millis(300)).unwrap();
     let error = owner.commit(&[], || false).unwrap_err();
     assert!(matches!(error, ShardError::Unknown { .. }), "{error}");
-    assert!(since.elapsed() >= Duration::from_millis(TIMEOUT_MS.into()), "{:?}", since.elapsed());
+    // The answer comes after all, to a producer that is still there: librdkafka ends the process over it where
+    // the commit was asked for again.
+    std::thread::park_timeout(Duration::from_secs(1));
 }
 
 #[test]
