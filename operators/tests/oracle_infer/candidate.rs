@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
-use tideflow_core::{Event, EventTime, Flow, execute, timely};
+use tideflow_core::{Event, EventTime, Flow, Metrics, execute, timely};
 use tideflow_models::{LinearModel, Model, ModelRef, ScoreError, Signature};
 use tideflow_operators::{Candidate, Compared, Features, Infer, InferOptions, Scored, Slice};
 use tideflow_sinks::VecSink;
@@ -56,13 +56,29 @@ type Outcome = (At<Scored<Measured>>, At<Compared<Measured>>);
 
 fn run(candidate: ModelRef, slice: Slice, shape: Shape, memory: &Memory) -> Outcome {
     let sinks = (VecSink::new(), VecSink::new());
-    run_into((sinks.0.clone(), Some(sinks.1.clone())), candidate, slice, shape, memory);
-    (sinks.0.take(), sinks.1.take())
+    let told = run_into((sinks.0.clone(), Some(sinks.1.clone())), candidate, slice, shape, memory);
+    let (scored, compared): Outcome = (sinks.0.take(), sinks.1.take());
+    let apart = |c: &Compared<Measured>| {
+        c.outcome.as_ref().ok().map(|score| (score - c.champion.score).abs())
+    };
+    let apart: Vec<f64> = compared.iter().filter_map(|(_, c)| apart(c)).collect();
+    let difference = told.candidate_difference.with_label_values(&["candidate"]);
+    let unscored = told.candidate_unscored.with_label_values(&["candidate"]).get() as usize;
+    assert_eq!(difference.get_sample_count() as usize, apart.len());
+    assert!((difference.get_sample_sum() - apart.iter().sum::<f64>()).abs() < 1e-6);
+    assert_eq!(unscored, compared.len() - apart.len());
+    (scored, compared)
 }
 
 type Sinks = (VecSink<Scored<Measured>>, Option<VecSink<Compared<Measured>>>);
 
-fn run_into(sinks: Sinks, candidate: ModelRef, slice: Slice, shape: Shape, memory: &Memory) {
+fn run_into(
+    sinks: Sinks,
+    candidate: ModelRef,
+    slice: Slice,
+    shape: Shape,
+    memory: &Memory,
+) -> Arc<Metrics> {
     let source = VecSource::new(measured()).chunk(shape.chunk);
     let job = job(shape);
     let model = LinearModel::new("champion", &[("value", "1")], &[1.0], 0.5).batch_rows(4);
@@ -82,6 +98,7 @@ fn run_into(sinks: Sinks, candidate: ModelRef, slice: Slice, shape: Shape, memor
     };
     let memory = memory.clone().snapshots_every(shape.snapshot_every);
     execute(timely::Config::process(shape.workers), &job, memory, |_| (), graph).expect("it runs");
+    job.metrics
 }
 
 /// That what counts and what was compared is what the slice says, for every number that can be scored.

@@ -82,6 +82,7 @@ fn run(
     let memory = memory.clone().snapshots_every(shape.snapshot_every);
     let ended = execute(timely::Config::process(shape.workers), &job, memory, |_| (), graph);
     ended.map_err(|error| error.to_string())?;
+    let fallbacks = job.metrics.inference_fallbacks.with_label_values(&["scores"]).get() as usize;
     let mut fates = Fates::new();
     let mut told = |of: f64, epoch, fate| {
         assert_eq!(fates.insert(of as u64, (epoch, fate)), None, "{of} comes twice");
@@ -95,6 +96,7 @@ fn run(
             serde_json::from_slice(letter.payload.as_deref().expect("the record")).expect("JSON");
         told(of.value, epoch, Fate::DeadLetter(letter.detail));
     }
+    assert_eq!(fallbacks, fates.values().filter(|(_, f)| matches!(f, Fate::Fallback(_))).count());
     Ok(fates)
 }
 
