@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Instant;
 
 use tideflow::core::kafka::testing::TestBroker;
@@ -17,11 +18,14 @@ const OUTPUTS: usize = 8;
 /// `raise_above`, `clear_below`, `windows_min`: so that many devices have alarms that come and go.
 const ALARM: [&str; 3] = ["0.23", "0.225", "2"];
 
-/// Free loopback ports, one a process, as a host file. Another program may take one in between:
-/// the process then says so.
+/// Free ports, one a process, as a host file: on a loopback address of their own, of which no connection of anybody
+/// else can take one in between.
 pub fn hostfile(folder: &Path, processes: usize) -> String {
+    static FILES: AtomicU16 = AtomicU16::new(0);
+    let [high, low] = FILES.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    let own = Ipv4Addr::new(127, 1 + (std::process::id() % 250) as u8, high, low);
     let free: Vec<_> =
-        (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+        (0..processes).map(|_| TcpListener::bind((own, 0)).expect("a free port")).collect();
     let lines: String =
         free.iter().map(|l| format!("{}\n", l.local_addr().expect("bound"))).collect();
     let path = folder.join("hosts");

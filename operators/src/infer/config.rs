@@ -225,3 +225,34 @@ impl ModelConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_option_of_a_call_goes_where_it_belongs() {
+        let config: ModelConfig = serde_json::from_value(serde_json::json!({
+            "reference": "folder", "registry_url": "", "registry_token": "", "ca_file": "",
+            "registry_timeout_ms": 1, "poll_ms": 2, "serving_url": "", "serving_token": "",
+            "serving_timeout_ms": 3, "serving_tries": 4, "serving_failures_max": 5, "serving_rest_ms": 6,
+            "cache": "cache", "batch_rows": 7, "wait_ms_max": 8, "threads": 9, "inflight_max": 10,
+            "timeout_ms": 11, "on_failure": "score", "fallback_score": 0.5,
+        }))
+        .expect("all options");
+        let ms = Duration::from_millis;
+        let expected = InferOptions {
+            batch_rows: Some(7),
+            wait_max: ms(8),
+            threads: 9,
+            inflight_max: 10,
+            timeout: ms(11),
+            on_failure: OnFailure::Score(0.5),
+            poll: ms(2),
+        };
+        assert_eq!(config.calls(), expected);
+        let other = ModelConfig { batch_rows: 0, on_failure: Policy::Reject, ..config };
+        let expected = InferOptions { batch_rows: None, on_failure: OnFailure::Reject, ..expected };
+        assert_eq!(other.calls(), expected);
+    }
+}

@@ -200,7 +200,13 @@ impl Start {
 
     /// Waits until all have ended, all of them well.
     pub fn end_well(self) {
-        self.end().iter().for_each(|ended| ended.with_code(0));
+        let ended = self.end();
+        if ended.iter().all(|ended| ended.code == 0) {
+            return;
+        }
+        // One says only that another is gone.
+        ended.iter().for_each(|Ended { code, err, .. }| println!("code {code}:\n{err}"));
+        ended.iter().for_each(|ended| ended.with_code(0));
     }
 
     /// Waits until all have ended: their codes. One that has not ended well was killed, or says that something
