@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use tideflow_core::{EventTime, WantedRows};
 
+use super::replay;
 use crate::runner::Question;
 
 /// What its usage line has beside the settings.
@@ -12,10 +13,7 @@ pub(super) const USAGE: &str = " --to FILE [--from TIME] [--to-time TIME] [--ope
 
 /// The command `features`.
 pub(super) fn command() -> Command {
-    let time = |name: &'static str| {
-        let arg = Arg::new(name).long(name).value_name("TIME").allow_negative_numbers(true);
-        arg.value_parser(value_parser!(EventTime))
-    };
+    let time = |name| replay::time(name).allow_negative_numbers(true);
     Command::new("features")
         .about("Writes the rows that the model would be given to a Parquet file, for training")
         .long_about(

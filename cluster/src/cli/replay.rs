@@ -28,8 +28,6 @@ pub(crate) struct Request {
 
 /// The command, without the arguments that others have too.
 pub(super) fn command() -> Command {
-    let time =
-        |name| Arg::new(name).long(name).value_name("TIME").value_parser(value_parser!(EventTime));
     Command::new("replay")
         .about("Runs the graph over a part of the past, beside the job, and says what is other than published")
         .long_about(
@@ -60,6 +58,11 @@ pub(super) fn command() -> Command {
                 .value_parser(value_parser!(PathBuf))
                 .help("A folder for outputs and report: a new one, or an empty one"),
         )
+}
+
+/// An option that takes an event time.
+pub(super) fn time(name: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name("TIME").value_parser(value_parser!(EventTime))
 }
 
 /// A span of time as people write it: a whole number and a unit.

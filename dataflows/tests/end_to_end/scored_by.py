@@ -11,22 +11,22 @@ import sys
 import keras
 import numpy as np
 
-FIELDS = ("temperature", "vibration", "current")
-STATISTICS = ("mean", "std", "min", "max")
+from tideflow_training.recipes.health import FIELDS
+from tideflow_training.windows import parse_windows
 
 
-def records(path):
-    """The values of a topic, by device and window."""
+def values(path):
+    """The values of a topic."""
     with open(path) as lines:
-        values = [json.loads(json.loads(line)["value"]) for line in lines]
-    return {(value["device"], value["window_start"]): value for value in values}
+        return [json.loads(line)["value"] for line in lines]
 
 
 def main(windows, scores, *models):
-    windows, scores = records(windows), records(scores)
-    keys = list(scores)
-    rows = [[windows[key][f][s] for f in FIELDS for s in STATISTICS] for key in keys]
-    rows = np.array(rows, np.float32)
+    windows = parse_windows((text.encode() for text in values(windows)), windows, FIELDS)
+    scores = [json.loads(text) for text in values(scores)]
+    scores = {(score["device"], score["window_start"]): score for score in scores}
+    keys = list(zip(windows.device.tolist(), windows.start_ms.tolist()))
+    rows = windows.features.astype(np.float32)
     said = [keras.models.load_model(model).predict(rows, batch_size=4096, verbose=0) for model in models]
     said = np.array([of["score"][:, 0] for of in said])
     version = np.array([int(scores[key]["version"]) for key in keys])

@@ -126,10 +126,11 @@ impl Scoring {
                 self.stuck.fetch_sub(1, Ordering::AcqRel);
             }
             drop(given); // its memory goes back with the answer
-            if self.done.send(Answer { number, scores, took }).is_err() || replaced {
+            let gone = self.done.send(Answer { number, scores, took }).is_err();
+            let _ = self.waker.activate(); // fails when the worker has ended, which needs no waking
+            if gone || replaced {
                 break;
             }
-            let _ = self.waker.activate(); // fails when the worker has ended, which needs no waking
         }
     }
 }

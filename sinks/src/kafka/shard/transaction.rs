@@ -96,8 +96,8 @@ impl Shard {
                     Err(_) => self.unknown(since, reason),
                 });
             }
-            let no_answer = Some(Code::OperationTimedOut);
-            if error.rdkafka_error_code() == no_answer || !goes_on(&error) {
+            let no_answer = error.rdkafka_error_code() == Some(Code::OperationTimedOut);
+            if no_answer || !goes_on(&error) {
                 return Err(self.unknown(since, reason));
             }
             // Refused at once, which may end: nothing is under way.
@@ -205,11 +205,7 @@ fn transactional(error: &RdError) -> Option<&RDKafkaError> {
 
 /// Whether the call may be made again: there was no answer yet, or one for now.
 fn goes_on(error: &RdError) -> bool {
-    match error {
-        RdError::Transaction(error) => error.is_retriable(),
-        RdError::Flush(code) => *code == Code::OperationTimedOut,
-        _ => false,
-    }
+    transactional(error).is_some_and(RDKafkaError::is_retriable)
 }
 
 #[cfg(test)]
