@@ -116,6 +116,8 @@ broker.heartbeat.interval.ms=500
 broker.session.timeout.ms=4000
 # Simulated event time lies in the past: retention by time would delete it at once.
 log.retention.ms=-1
+# A transaction that was open for too long is ended soon: not at the next of the default's 10 s.
+transaction.abort.timed.out.transaction.cleanup.interval.ms=500
 # A topic that may be compacted at once is: not after the default of 15 s.
 log.cleaner.backoff.ms=500
 P

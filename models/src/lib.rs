@@ -35,6 +35,7 @@ mod model;
 #[cfg(feature = "tensorflow")]
 mod native;
 mod reference;
+mod rows;
 mod runtime;
 #[cfg(feature = "tensorflow")]
 mod saved_model;
@@ -57,6 +58,7 @@ pub use manifest::{AlarmThresholds, Distribution, InputTensor, Manifest, OutputT
 pub use mlflow::Mlflow;
 pub use model::{DType, Feature, Model, Signature};
 pub use reference::ModelRef;
+pub use rows::Rows;
 pub use runtime::Runtime;
 #[cfg(feature = "tensorflow")]
 pub use saved_model::TensorFlowModel;

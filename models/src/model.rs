@@ -1,11 +1,11 @@
 //! What a model is: the trait, and the signature that it shows.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{Add, Mul, Range};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Distribution, ModelLoadError, ScoreError};
+use crate::{Distribution, ModelLoadError, Rows, ScoreError};
 
 /// Something that scores rows of features. Every implementation promises:
 /// 1. `score` replaces what `out` held by `count` x [`Signature::outputs`] values, row by row, in
@@ -40,6 +40,16 @@ pub trait Model: Send + Sync + 'static {
     /// other types than `float64` are widened; a whole number that `f64` does not hold becomes NaN. Fails
     /// where `rows` has another length ([`ScoreError::Rows`]) or the native library fails.
     fn score(&self, rows: &[f64], count: usize, out: &mut Vec<f64>) -> Result<(), ScoreError>;
+
+    /// Memory for `count` rows, in the form in which this model takes them: who fills it spares each call the time.
+    fn rows(&self, count: usize) -> Rows {
+        Rows::plain(self.signature().width(), count)
+    }
+
+    /// Scores the rows in memory that [`Model::rows`] has made, as [`Model::score`] does. Fails as that does.
+    fn score_rows(&self, rows: &Rows, out: &mut Vec<f64>) -> Result<(), ScoreError> {
+        self.score(rows.as_plain(), rows.count(), out)
+    }
 
     /// How features and outputs were distributed at training, by their names; of none that nobody has told of.
     fn reference(&self) -> &BTreeMap<String, Distribution> {
@@ -117,11 +127,11 @@ impl DType {
         }
     }
 
-    /// Whether all numbers can be these: without a branch for each, so that the processor takes several at a time.
+    /// Whether all numbers can be these.
     pub fn holds_all(self, values: &[f64]) -> bool {
         match self {
-            DType::Float32 => values.iter().fold(true, |all, x| all & (*x as f32).is_finite()),
-            DType::Float64 => values.iter().fold(true, |all, x| all & x.is_finite()),
+            DType::Float32 => all_finite(values, |x| x as f32),
+            DType::Float64 => all_finite(values, |x| x),
             DType::Int64 => values.iter().all(|x| self.holds(*x)),
         }
     }
@@ -142,6 +152,21 @@ impl DType {
             DType::Int64 => "int64",
         }
     }
+}
+
+/// Whether all are finite as numbers of some type: times zero, what is not gives a NaN, which stays in a sum. Without a
+/// branch for each, and with several sums, so that the processor takes several at a time.
+fn all_finite<T>(values: &[f64], cast: impl Fn(f64) -> T) -> bool
+where
+    T: Copy + Default + PartialEq + Add<Output = T> + Mul<Output = T>,
+{
+    let zero = T::default();
+    let mut sums = [zero; 16];
+    let (many, rest) = values.as_chunks::<16>();
+    let add = |(sum, x): (&mut T, &f64)| *sum = *sum + cast(*x) * zero;
+    many.iter().for_each(|some| sums.iter_mut().zip(some).for_each(add));
+    sums.iter_mut().zip(rest).for_each(add);
+    sums.iter().all(|sum| *sum == zero)
 }
 
 /// Which model it is, what goes in and what comes out.

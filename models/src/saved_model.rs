@@ -11,8 +11,9 @@ use tensorflow::{
 
 use crate::folder::{digest, expect_file, expect_folder};
 use crate::native::{self, OpenError};
-use crate::tensors::{Numbers, Port};
-use crate::{DType, Distribution, Manifest, Model, ModelLoadError, ScoreError, Signature};
+use crate::rows::Form;
+use crate::tensors::{Columns, Numbers, Port};
+use crate::{DType, Distribution, Manifest, Model, ModelLoadError, Rows, ScoreError, Signature};
 
 const LIBRARY: &str = "TensorFlow";
 
@@ -78,18 +79,10 @@ impl TensorFlowModel {
         &self.manifest
     }
 
-    fn run(&self, rows: &[f64], count: usize, out: &mut Vec<f64>) -> Result<(), Status> {
-        let width = self.signature.width();
-        let mut column = 0;
-        let tensors = self.inputs.iter().map(|port| {
-            let tensor = port.tensor(rows, count, (column, width));
-            column += port.width();
-            tensor
-        });
-        let tensors: Vec<Numbers> = tensors.collect();
+    fn run(&self, given: &[Columns], count: usize, out: &mut Vec<f64>) -> Result<(), Status> {
         let mut step = SessionRunArgs::new();
-        for (port, tensor) in self.inputs.iter().zip(&tensors) {
-            tensor.feed(port, &mut step);
+        for (port, columns) in self.inputs.iter().zip(given) {
+            columns.numbers.feed(port, &mut step);
         }
         let ask = |port: &Port| step.request_fetch(&port.operation, port.index);
         let tokens: Vec<_> = self.outputs.iter().map(ask).collect();
@@ -125,7 +118,28 @@ impl Model for TensorFlowModel {
         if count == 0 {
             return Ok(());
         }
-        self.run(rows, count, out).map_err(|status| ScoreError::Native {
+        let mut given = self.rows(count);
+        let rows = rows.chunks_exact(self.signature.width());
+        rows.enumerate().for_each(|(place, row)| given.set(place, row));
+        self.score_rows(&given, out)
+    }
+
+    fn rows(&self, count: usize) -> Rows {
+        let mut column = 0;
+        let inputs = self.inputs.iter().map(|port| {
+            let columns = port.columns(count, column);
+            column += port.width();
+            columns
+        });
+        Rows::tensors(inputs.collect(), count)
+    }
+
+    fn score_rows(&self, rows: &Rows, out: &mut Vec<f64>) -> Result<(), ScoreError> {
+        out.clear();
+        let (Form::Tensors(given), count) = (rows.form(), rows.count()) else {
+            return self.score(rows.as_plain(), rows.count(), out);
+        };
+        self.run(given, count, out).map_err(|status| ScoreError::Native {
             model: self.signature.name.clone(),
             count,
             library: LIBRARY,

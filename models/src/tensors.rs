@@ -1,8 +1,8 @@
 //! Rows of numbers as TensorFlow's tensors, and back.
 
-use tensorflow::{
-    FetchToken, Graph, Operation, SessionRunArgs, Status, Tensor, TensorInfo, TensorType,
-};
+use std::ops::Range;
+
+use tensorflow::{FetchToken, Graph, Operation, SessionRunArgs, Status, Tensor, TensorInfo};
 
 use crate::DType;
 
@@ -39,29 +39,50 @@ impl Port {
         self.shape.iter().product::<u64>() as usize
     }
 
-    /// The tensor of `count` rows, from the columns that begin with `from`, of `width` in all.
-    pub fn tensor(&self, rows: &[f64], count: usize, (from, width): (usize, usize)) -> Numbers {
-        let columns = |row: usize| &rows[row * width + from..][..self.width()];
-        match self.dtype {
-            DType::Float32 => Numbers::Float32(self.fill(count, columns, |x| x as f32)),
-            DType::Float64 => Numbers::Float64(self.fill(count, columns, |x| x)),
-            DType::Int64 => Numbers::Int64(self.fill(count, columns, |x| x as i64)),
+    /// Memory for `count` rows, of the columns that begin with `from`.
+    pub fn columns(&self, count: usize, from: usize) -> Columns {
+        let dimensions = [&[count as u64], self.shape.as_slice()].concat();
+        let numbers = match self.dtype {
+            DType::Float32 => Numbers::Float32(Tensor::new(&dimensions)),
+            DType::Float64 => Numbers::Float64(Tensor::new(&dimensions)),
+            DType::Int64 => Numbers::Int64(Tensor::new(&dimensions)),
+        };
+        Columns { columns: from..from + self.width(), numbers }
+    }
+}
+
+/// Some columns of rows, as a tensor.
+pub(crate) struct Columns {
+    columns: Range<usize>,
+    pub numbers: Numbers,
+}
+
+impl Columns {
+    /// Writes those of a row.
+    #[inline]
+    pub fn set(&mut self, place: usize, row: &[f64]) {
+        let (row, at) = (&row[self.columns.clone()], place * self.columns.len());
+        match &mut self.numbers {
+            Numbers::Float32(tensor) => cast(row, &mut tensor[at..], |x| x as f32),
+            Numbers::Float64(tensor) => cast(row, &mut tensor[at..], |x| x),
+            Numbers::Int64(tensor) => cast(row, &mut tensor[at..], |x| x as i64),
         }
     }
 
-    fn fill<'a, T: TensorType>(
-        &self,
-        count: usize,
-        columns: impl Fn(usize) -> &'a [f64],
-        cast: impl Fn(f64) -> T,
-    ) -> Tensor<T> {
-        let dimensions = [&[count as u64], self.shape.as_slice()].concat();
-        let mut tensor = Tensor::new(&dimensions);
-        for (row, to) in tensor.chunks_exact_mut(self.width().max(1)).enumerate() {
-            to.iter_mut().zip(columns(row)).for_each(|(to, x)| *to = cast(*x));
+    /// Has all rows from this one on hold zeros.
+    pub fn clear_from(&mut self, place: usize) {
+        let at = place * self.columns.len();
+        match &mut self.numbers {
+            Numbers::Float32(tensor) => tensor[at..].fill(0.0),
+            Numbers::Float64(tensor) => tensor[at..].fill(0.0),
+            Numbers::Int64(tensor) => tensor[at..].fill(0),
         }
-        tensor
     }
+}
+
+#[inline]
+fn cast<T>(row: &[f64], to: &mut [T], cast: impl Fn(f64) -> T) {
+    to[..row.len()].iter_mut().zip(row).for_each(|(to, x)| *to = cast(*x));
 }
 
 impl Numbers {

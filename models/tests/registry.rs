@@ -8,7 +8,7 @@ mod server;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -106,10 +106,15 @@ fn files(path: &str, query: &str, folder: fn(&str) -> PathBuf) -> Answer {
 }
 
 fn open(server: &Server, reference: &str, cache: &Path) -> Mlflow {
+    open_at(&server.url, Path::new(""), reference, cache)
+}
+
+/// With the certificates in a file, where one is named, in place of those of the system.
+fn open_at(url: &str, authorities: &Path, reference: &str, cache: &Path) -> Mlflow {
     let access = HttpAccess {
-        url: server.url.clone(),
+        url: url.to_string(),
         token: Secret::new(TOKEN),
-        ca_file: "".into(),
+        ca_file: authorities.into(),
         timeout_ms: 2_000,
     };
     Mlflow::new(&access, reference.parse().unwrap(), cache, Runtime::InProcess).unwrap()
@@ -256,18 +261,44 @@ fn fault_a_model_that_is_too_large_or_takes_too_long_is_not_kept() {
     open(&server, CHAMPION, cache.path()).limits(1 << 30, hour).current().unwrap();
 }
 
+/// What speaks TLS before a server that does not: killed when dropped.
+struct Tls(Child, String);
+
+impl Tls {
+    fn before(server: &Server) -> Tls {
+        let port = server.url.rsplit(':').next().expect("it has one");
+        let mut tls = python("tls.py").arg(port).stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut own = String::new();
+        BufReader::new(tls.stdout.take().expect("piped")).read_line(&mut own).unwrap();
+        Tls(tls, format!("https://127.0.0.1:{}", own.trim()))
+    }
+}
+
+impl Drop for Tls {
+    fn drop(&mut self) {
+        self.0.kill().and_then(|()| self.0.wait()).expect("it was running");
+    }
+}
+
+#[test]
+fn a_registry_behind_tls_serves_who_trusts_its_certificate() {
+    let (server, cache) = (Server::start(registry("1")), tempfile::tempdir().unwrap());
+    let tls = Tls::before(&server);
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/127.0.0.1.pem");
+    let model = open_at(&tls.1, &own, CHAMPION, cache.path());
+    let id = model.current().unwrap();
+    model.open(&id).unwrap();
+    assert_eq!(id.version, "1");
+}
+
 #[test]
 fn fault_a_certificate_that_nobody_trusts_is_for_a_person_to_mend() {
-    let mut server = python("untrusted.py").stdout(Stdio::piped()).spawn().expect("it starts");
-    let mut port = String::new();
-    BufReader::new(server.stdout.take().expect("piped")).read_line(&mut port).unwrap();
-    let access =
-        HttpAccess { url: format!("https://127.0.0.1:{}", port.trim()), ..HttpAccess::default() };
-    let cache = tempfile::tempdir().unwrap();
-    let model = Mlflow::new(&access, CHAMPION.parse().unwrap(), cache.path(), Runtime::InProcess);
-    let told = refused(model.unwrap().current(), ErrorKind::Invalid);
-    server.kill().and_then(|()| server.wait()).expect("it was running");
+    let (server, cache) = (Server::start(registry("1")), tempfile::tempdir().unwrap());
+    let tls = Tls::before(&server);
+    let model = open_at(&tls.1, Path::new(""), CHAMPION, cache.path());
+    let told = refused(model.current(), ErrorKind::Invalid);
     assert!(told.contains("invalid peer certificate: "), "{told}");
+    assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0);
 }
 
 #[test]

@@ -184,20 +184,19 @@ fn run<S: Shape>(rows: &Rows<S>, model: Option<(ModelRef, InferOptions)>) -> Res
             }
             seen.push((next, now));
         };
+        // The clock waits for what was seen, as it does for a sink.
         match &model {
             Some(model) => {
                 let scored = numbers.infer("model", model)?.scored.into_timely();
-                scored.inspect_core(move |event| {
+                flow.hold_until(scored.inspect_core(move |event| {
                     let batch = event.into_iter().flat_map(|(_, batch)| batch);
                     see(&mut batch.map(|scored| scored.of.number));
-                });
+                }));
             }
-            None => {
-                numbers.into_timely().inspect_core(move |event| {
-                    let batch = event.into_iter().flat_map(|(_, batch)| batch);
-                    see(&mut batch.map(|numbered| numbered.number));
-                });
-            }
+            None => flow.hold_until(numbers.into_timely().inspect_core(move |event| {
+                let batch = event.into_iter().flat_map(|(_, batch)| batch);
+                see(&mut batch.map(|numbered| numbered.number));
+            })),
         }
         Ok(())
     };

@@ -1,8 +1,11 @@
 //! What cannot be used, and what comes too late: where it goes, and that the counts add up.
 
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
 use tideflow::core::kafka::testing::TestBroker;
 
-use crate::fleet::{MINUTE, START, at, reading};
+use crate::fleet::{MINUTE, Numbers, START, at, reading};
 use crate::program::{Running, device_health, run};
 use crate::python::model;
 use crate::topics::{Headers, Input, Sent, Topics};
@@ -298,6 +301,43 @@ fn dead_letters_are_listed_and_sent_back_to_where_they_came_from_each_once() {
     twice.sort_unstable();
     assert_eq!((again.len(), again == twice), (1_200, true));
     assert_eq!(rejects(&["replay", "--all"]), told);
+}
+
+#[test]
+fn crash_dead_letters_sent_back_by_a_program_that_is_killed_again_and_again_are_sent_once() {
+    let (topics, letters) = (Topics::new(TestBroker::shared(), 2, 2), 20_000);
+    let broken = |n: i64| Input {
+        value: Some(format!("broken {n}").into_bytes()),
+        ..at((n % 2) as i32, "d1", START)
+    };
+    topics.send((0..letters).map(broken));
+    let mut graph = device_health("run", &topics, &model("health"));
+    run(graph.arg("--readings.until=end")).with_code(0);
+
+    let (mut numbers, mut kills) = (Numbers(31), 0);
+    let last = loop {
+        let mut command = device_health("rejects", &topics, &model("health"));
+        let (replay, since) = (Running::start(command.arg("replay")), Instant::now());
+        let life = Duration::from_millis(200 * kills + numbers.below(400));
+        while since.elapsed() < life && !replay.has_ended() {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        if replay.has_ended() {
+            break replay.end();
+        }
+        replay.signal("KILL");
+        replay.end();
+        kills += 1;
+    };
+    last.with_code(0);
+    println!("after {kills} kills: {}", last.out);
+    assert!(kills > 1 && !last.out.starts_with(&letters.to_string()), "{kills}: {}", last.out);
+    let mut found = BTreeMap::<_, usize>::new();
+    for sent in topics.read(&topics.readings) {
+        *found.entry(sent.value).or_default() += 1;
+    }
+    let twice = found.values().filter(|times| **times == 2).count();
+    assert_eq!((found.len(), twice), (letters as usize, letters as usize));
 }
 
 /// The two late readings, as JSON with the window that they missed.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tideflow_core::Epoch;
 use tideflow_core::timely::dataflow::operators::{Capability, InputCapability};
-use tideflow_models::Signature;
+use tideflow_models::{Rows, Signature};
 
 use super::Features;
 use super::pool::Version;
@@ -68,34 +68,34 @@ impl<D> Batch<D> {
     }
 
     /// Writes down its rows, as many as every call has: it is filled up with zeros. Takes out the records that have
-    /// none, each with the reason.
-    pub fn rows(&mut self, rows: &mut Vec<f64>, mut unfit: impl FnMut(&At, D, String))
-    where
+    /// none, each with the reason. `row` is memory for one of them.
+    pub fn write(
+        &mut self,
+        rows: &mut Rows,
+        row: &mut Vec<f64>,
+        mut unfit: impl FnMut(&At, D, String),
+    ) where
         D: Features,
     {
         let signature = self.version.model.signature();
         let (width, columns) = (signature.width(), signature.columns());
-        rows.clear();
-        rows.reserve(self.version.id.batch_rows * width);
+        self.count = 0;
         for Segment { at, items, .. } in &mut self.segments {
             let mut place = 0;
             while let Some(item) = items.get(place) {
-                let from = rows.len();
-                item.row(rows);
-                let row = &rows[from..];
+                row.clear();
+                item.row(row);
                 if row.len() == width
                     && columns.iter().all(|(dtype, of)| dtype.holds_all(&row[of.clone()]))
                 {
-                    place += 1;
+                    rows.set(self.count, row);
+                    (self.count, place) = (self.count + 1, place + 1);
                     continue;
                 }
-                let why = reason(signature, row);
-                rows.truncate(from);
-                unfit(at, items.remove(place), why);
+                unfit(at, items.remove(place), reason(signature, row));
             }
         }
-        self.count = rows.len() / width;
-        rows.resize(self.version.id.batch_rows * width, 0.0);
+        rows.clear_from(self.count);
     }
 }
 

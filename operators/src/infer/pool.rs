@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use tideflow_core::OperatorName;
 use tideflow_core::timely::scheduling::SyncActivator;
-use tideflow_models::{Model, ScoreError, VersionId};
+use tideflow_models::{Model, Rows, ScoreError, VersionId};
 
 /// A version that scores.
 pub(crate) struct Version {
@@ -25,14 +25,14 @@ struct Work {
 /// A batch that a thread has.
 #[derive(Clone)]
 pub(super) struct Given {
-    rows: Arc<Vec<f64>>,
+    rows: Arc<Rows>,
     /// Set by the thread when it is done, or before that by who has another one take its place.
     over: Arc<AtomicBool>,
 }
 
 impl Given {
     /// Its memory, where nobody else has it any more.
-    pub fn into_rows(self) -> Option<Vec<f64>> {
+    pub fn into_rows(self) -> Option<Rows> {
         Arc::into_inner(self.rows)
     }
 }
@@ -82,7 +82,7 @@ impl Pool {
     }
 
     /// Gives out a batch.
-    pub fn give(&self, number: u64, version: Arc<Version>, rows: Vec<f64>) -> Given {
+    pub fn give(&self, number: u64, version: Arc<Version>, rows: Rows) -> Given {
         let given = Given { rows: Arc::new(rows), over: Arc::default() };
         let work = Work { number, version, given: given.clone() };
         self.work.send(work).expect("the pool has a receiver itself");
@@ -115,7 +115,7 @@ impl Scoring {
         for Work { number, version, given } in first.into_iter().chain(&self.batches) {
             let (started, mut scores) = (Instant::now(), Vec::new());
             let Version { id, model } = &*version;
-            let mut score = || model.score(&given.rows, id.batch_rows, &mut scores);
+            let mut score = || model.score_rows(&given.rows, &mut scores);
             let outcome = score().or_else(|error| {
                 tracing::warn!(model = %id, %error, "the model has failed on a batch, which is tried again");
                 score()

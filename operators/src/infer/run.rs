@@ -12,7 +12,7 @@ use tideflow_core::timely::dataflow::operators::generic::OutputBuilder;
 use tideflow_core::timely::progress::frontier::MutableAntichain;
 use tideflow_core::timely::scheduling::{Activator, SyncActivator};
 use tideflow_core::{Epoch, Flow, Opening, OperatorName};
-use tideflow_models::ScoreError;
+use tideflow_models::{Rows, ScoreError};
 
 use super::batches::{At, Batch, Segment};
 use super::pool::{Answer, Given, Pool, Version};
@@ -68,8 +68,10 @@ pub(super) struct Run<D> {
     lost: Vec<Segment<D>>,
     /// The number of the first batch in flight.
     first: u64,
-    /// Memory of batches that are done.
-    spare: Vec<Vec<f64>>,
+    /// Memory of batches that are done, in the form of their version.
+    spare: Vec<(Arc<Version>, Rows)>,
+    /// Memory of a row.
+    row: Vec<f64>,
     sizes: Histogram,
     seconds: Histogram,
     failed: IntCounter,
@@ -100,6 +102,7 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
             lost: Vec::new(),
             first: 0,
             spare: Vec::new(),
+            row: Vec::new(),
             sizes: metrics.inference_batch.with_label_values(&label),
             seconds: metrics.inference_seconds.with_label_values(&label),
             failed: metrics.inference_failures.with_label_values(&label),
@@ -199,14 +202,13 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
             && let Some(mut batch) = self.waiting.pop_front()
         {
             // Only now: rows of all that wait would be much memory, and cold when they are scored.
-            let (mut rows, model) =
-                (self.spare.pop().unwrap_or_default(), batch.version.id.clone());
-            batch.rows(&mut rows, |at, of, why| {
+            let (mut rows, model) = (self.rows_of(&batch.version), batch.version.id.clone());
+            batch.write(&mut rows, &mut self.row, |at, of, why| {
                 let tried = Tried { of, model: model.clone(), outcome: Err(why) };
                 out.tried.activate().session(&at.tried).give(tried);
             });
             if batch.count == 0 {
-                self.spare.push(rows);
+                self.spare.push((batch.version, rows));
                 continue;
             }
             self.sizes.observe(batch.count as f64);
@@ -227,6 +229,13 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
         // Nobody waits for what was given up.
         let at_work = self.in_flight.iter().any(|batch| batch.segments.is_some());
         !self.held.is_empty() || self.filling.is_some() || at_work
+    }
+
+    /// Memory for the rows of a call of this version: that of another one's is of no use any more.
+    fn rows_of(&mut self, version: &Arc<Version>) -> Rows {
+        self.spare.retain(|(of, _)| Arc::ptr_eq(of, version));
+        let make = || version.model.rows(version.id.batch_rows);
+        self.spare.pop().map_or_else(make, |(_, rows)| rows)
     }
 
     /// So many batches as there are threads are at work.
@@ -268,7 +277,7 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
             self.first += 1;
             self.seconds.observe(answer.took.as_secs_f64());
             if self.spare.len() <= self.options.inflight_max {
-                self.spare.extend(given.into_rows());
+                self.spare.extend(given.into_rows().map(|rows| (version.clone(), rows)));
             }
             match (segments, answer.scores) {
                 (None, _) => {}

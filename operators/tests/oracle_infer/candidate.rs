@@ -189,7 +189,7 @@ proptest! {
 }
 
 /// Scores nothing until it is let go.
-struct Slow(LinearModel, Arc<AtomicBool>);
+pub struct Slow(pub LinearModel, pub Arc<AtomicBool>);
 
 impl Model for Slow {
     fn signature(&self) -> &Signature {

@@ -1,6 +1,7 @@
 //! Which version scores: while a reference points to another every few milliseconds, and where a run is
 //! killed anywhere and goes on with other workers.
 
+mod batches;
 mod candidate;
 #[path = "../shared/killed.rs"]
 mod killed;

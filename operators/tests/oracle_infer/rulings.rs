@@ -253,7 +253,7 @@ fn scores_of(
     scored.take()
 }
 
-fn triple() -> LinearModel {
+pub fn triple() -> LinearModel {
     LinearModel::new("numbers", &[("value", "1")], &[3.0], 0.0).batch_rows(4)
 }
 

@@ -16,6 +16,8 @@ pub struct Difference {
     pub wrong: usize,
     /// The first that differs.
     pub example: Option<Sent>,
+    /// Views that were held against what they come to in the end only, not against every cut: no difference.
+    pub by_end: usize,
 }
 
 impl Difference {
@@ -55,7 +57,8 @@ impl Difference {
 
     /// That there is none.
     pub fn is_none(&self) -> bool {
-        *self == Difference::default()
+        let Difference { by_end, .. } = *self;
+        *self == Difference { by_end, ..Difference::default() }
     }
 }
 
@@ -65,6 +68,7 @@ impl AddAssign for Difference {
         self.duplicated += other.duplicated;
         self.wrong += other.wrong;
         self.example = self.example.take().or(other.example);
+        self.by_end += other.by_end;
     }
 }
 

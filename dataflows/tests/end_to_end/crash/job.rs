@@ -10,7 +10,7 @@ use tideflow::core::kafka::testing::TestBroker;
 use super::check::Difference;
 use super::start::{Killed, SMALL, Start};
 use crate::batch::{Copy, content};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, MINUTE, reading};
 use crate::program::{Ended, device_health, run};
 use crate::python::{model, python};
 use crate::topics::{Input, Sent, Topics, dump};
@@ -22,12 +22,20 @@ const ALARM: [&str; 3] = ["0.23", "0.225", "2"];
 const READINGS: u64 = 1_500_000;
 /// How what is no reading begins.
 const BROKEN: &str = "broken";
+/// How the name of a straggler begins: a device of one reading, which is an hour older than those around it.
+/// Whether it is late goes by how far its epoch has come, which differs from run to run.
+pub const STRAGGLER: &str = "straggler";
 
-/// A fleet with a dead letter now and then.
+/// A fleet with a dead letter and a straggler now and then.
 fn inputs(readings: u64) -> impl Iterator<Item = Input> {
     let fleet = Fleet { devices: 500, readings, span_ms: 60 * 60_000, partitions: 4 };
     fleet.inputs().enumerate().map(|(n, input)| match n % 10_000 {
         17 => Input { value: Some(format!("{BROKEN} {n}").into_bytes()), ..input },
+        7_117 => {
+            let (device, ts) = (format!("{STRAGGLER}-{n}"), input.timestamp - 60 * MINUTE);
+            let value = reading(&device, ts, "21.5", "0.8", "4.2").into_bytes();
+            Input { key: Some(device.into_bytes()), value: Some(value), timestamp: ts, ..input }
+        }
         _ => input,
     })
 }
@@ -67,6 +75,8 @@ impl LeftAlone {
         let counts = results.each_ref().map(Vec::len);
         let enough = counts[..3].iter().all(|n| *n > 100);
         assert!(enough && counts[3] as u64 == readings / 10_000, "{counts:?}");
+        let of_stragglers = Stragglers::of(&topics).difference(counts[3]);
+        assert!(of_stragglers.is_none(), "{of_stragglers:?}");
         LeftAlone { topics, results, orders }
     }
 
@@ -78,11 +88,53 @@ impl LeftAlone {
     }
 }
 
-/// All results, as they are on the topics.
+/// All results but those of stragglers, as they are on the topics.
 pub fn published(topics: &Topics) -> [Vec<Sent>; 4] {
-    assert_eq!(topics.read(&topics.late), [], "late within the bound");
     let all = [&topics.windows, &topics.scores, &topics.alarms, &topics.rejects];
-    all.map(|topic| topics.read(topic))
+    all.map(|topic| {
+        let mut records = topics.read(topic);
+        records.retain(|sent| !is_straggler(sent));
+        records
+    })
+}
+
+fn is_straggler(sent: &Sent) -> bool {
+    sent.key.as_ref().is_some_and(|key| key.starts_with(STRAGGLER.as_bytes()))
+}
+
+/// How often each straggler is on the topics of late readings, of windows and of scores.
+pub struct Stragglers(BTreeMap<Option<Vec<u8>>, [usize; 3]>);
+
+impl Stragglers {
+    pub fn of(topics: &Topics) -> Stragglers {
+        let late = topics.read(&topics.late);
+        let punctual = late.iter().find(|sent| !is_straggler(sent));
+        assert_eq!(punctual, None, "late within the bound");
+        let mut found = BTreeMap::<_, [usize; 3]>::new();
+        let others = [&topics.windows, &topics.scores].map(|topic| topics.read(topic));
+        for (place, records) in [late].into_iter().chain(others).enumerate() {
+            for sent in records.into_iter().filter(is_straggler) {
+                found.entry(sent.key).or_default()[place] += 1;
+            }
+        }
+        Stragglers(found)
+    }
+
+    /// How many are late.
+    pub fn late(&self) -> usize {
+        self.0.values().map(|[late, ..]| late).sum()
+    }
+
+    /// Each of so many is late, or has a window and its score.
+    fn difference(&self, expected: usize) -> Difference {
+        let mut all =
+            Difference { lost: expected - self.0.len().min(expected), ..Difference::default() };
+        for [late, windows, scores] in self.0.values() {
+            all.lost += windows.saturating_sub(*scores);
+            all.duplicated += (late + windows).saturating_sub(1) + scores.saturating_sub(*windows);
+        }
+        all
+    }
 }
 
 /// `device_health` over all that is there, to its end.
@@ -138,11 +190,14 @@ impl Killed for Job<'_> {
         Path::new(&self.topics.state).join(&self.topics.windows)
     }
 
-    /// What is not as that of the run left alone: the records, and their order for each key.
+    /// What is not as that of the run left alone: the records, and their order for each key. Of stragglers, what
+    /// is not there once.
     fn difference(&self) -> Difference {
         let published = published(&self.topics);
         let orders = orders(&published);
-        let mut all = Difference::default();
+        let stragglers = Stragglers::of(&self.topics);
+        assert!(stragglers.late() > 0, "nothing was late");
+        let mut all = stragglers.difference(self.left_alone.results[3].len());
         for (found, expected) in published.map(content).iter().zip(&self.left_alone.results) {
             all += Difference::between(found, expected);
         }
@@ -162,11 +217,13 @@ fn oracle_what_killed_jobs_are_compared_with_is_what_python_recomputes() {
     let folder = tempfile::tempdir().expect("a folder for a while");
     let file = |name: &str| folder.path().join(name);
     let is_broken = |value: &[u8]| value.starts_with(BROKEN.as_bytes());
+    let is_behind = |key: &[u8]| key.starts_with(STRAGGLER.as_bytes());
     let mut good = Copy::new(&file("readings"));
     let mut broken = Vec::new();
     for input in inputs(READINGS) {
         match input.value.as_deref().is_some_and(is_broken) {
             true => broken.push(input.value),
+            false if input.key.as_deref().is_some_and(is_behind) => {}
             false => good.add(&input),
         }
     }

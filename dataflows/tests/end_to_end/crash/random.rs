@@ -114,14 +114,18 @@ fn crash_a_job_killed_at_random_publishes_every_result_once() {
     let (mut campaign, mut numbers, since) = (Campaign::default(), Numbers(11), Instant::now());
     // Each graph gets its half, on as many jobs as that takes.
     for (graph, kills) in [("device_health", kills / 2), ("fleet_view", kills)] {
+        let mut jobs = 0;
         while campaign.kills < kills {
             let job: Box<dyn Killed> = match graph {
                 "fleet_view" => Box::new(View::shared()),
                 _ => Box::new(Job::shared()),
             };
             campaign.round(&*job, kills, &mut numbers);
+            jobs += 1;
             println!("{graph}: {} kills in {:?}", campaign.kills, since.elapsed());
         }
+        let by_end = campaign.difference.by_end;
+        assert!(2 * by_end <= jobs, "{by_end} of {jobs} were held against their end only");
     }
     let difference = campaign.difference.clone();
     println!("{}", campaign.summary());

@@ -365,13 +365,14 @@ impl Killed for View<'_> {
             return all;
         }
         println!("{}: not all bindings were read in time", self.fleet.sites);
+        all.by_end += 1;
         for (((_, field), changelog), expected) in
             topics.iter().zip(&changelogs).zip(&self.inputs.held)
         {
             let (found, duplicated) = held(changelog, field);
             let lost = expected.keys().filter(|key| !found.contains_key(*key)).count();
             let wrong = found.iter().filter(|(key, value)| expected.get(*key) != Some(value));
-            all += Difference { lost, duplicated, wrong: wrong.count(), example: None };
+            all += Difference { lost, duplicated, wrong: wrong.count(), ..Difference::default() };
         }
         all
     }

@@ -155,6 +155,38 @@ fn fault_an_owner_fenced_in_the_middle_of_its_work_is_told_within_seconds() {
 }
 
 #[test]
+fn fault_a_transaction_that_the_brokers_have_ended_is_not_committed_and_its_owner_is_told_why() {
+    let job = Job::on(TestBroker::shared());
+    let config = ShardConfig { timeout_ms: 2_000, ..job.config(0, 1) };
+    let mut owner = Shard::fence(&job.kafka, &config, never).unwrap();
+    let output = owner.topic(&job.output).unwrap();
+    publish(&mut owner, &output, 1, 10).unwrap();
+    owner.begin().unwrap();
+    try_write(&mut owner, &output, 2, 100).unwrap();
+    sent(&owner);
+    // What another writes behind it is read once the brokers have ended it, and not before.
+    let mut other = job.fence(1, 1);
+    let same = other.topic(&job.output).unwrap();
+    other.begin().unwrap();
+    let behind = Record { partition: 0, key: None, value: Some(b"behind") };
+    other.produce_batch(&same, [behind].into_iter(), never).unwrap();
+    other.commit(&[Note::Published(1)], never).unwrap();
+    let read = [whole(&[1], 10), vec!["behind".to_string()]].concat();
+    let deadline = Instant::now() + DEADLINE;
+    while job.seen()[&0] != read {
+        assert!(Instant::now() < deadline, "{:?}", job.seen());
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+    let error = owner.commit(&[Note::Published(2)], never).unwrap_err();
+    assert!(matches!(error, ShardError::Superseded { .. }), "{error}");
+    assert!(
+        error.to_string().contains("its transaction ended by the brokers: open for"),
+        "{error}"
+    );
+    assert_eq!((&job.seen()[&0], job.recover(0, 2).1), (&read, epoch(1)));
+}
+
+#[test]
 fn shards_do_not_wait_for_each_other() {
     let job = Job::on(TestBroker::shared());
     let (mut one, mut other) = (job.fence(0, 1), job.fence(1, 1));
