@@ -56,7 +56,7 @@ def main(out, weights=None):
         "signature": "serving_default",
         "inputs": [{**tensor("pixels", SIZES[0]), "features": features}],
         "outputs": [{**tensor("classes", SIZES[-1]), "names": classes}],
-        "batch_rows": 64,
+        "batch_rows": 256,
         "scaling": "none",
         "metrics": {},
         "data_digest": "none",

@@ -80,6 +80,6 @@ about_scores() {
   fi
   printf '%s records of 784 numbers, medians of %s rounds, the engines in turns, the broker on the same machine.\n' \
     "${SCORE_N:-60000}" "${BENCH_ROUNDS:-3}"
-  printf 'The others call their model once a record, Tideflow once for up to 64 records.\n\n'
+  printf 'The others call their model once a record, Tideflow once for up to 256 records.\n\n'
   python3 "$PEERS/table.py" "$1"
 }

@@ -1,7 +1,10 @@
 //! Rows for one call of a model.
 
+use std::ops::{Add, Mul, Range};
+
 #[cfg(feature = "tensorflow")]
 use crate::tensors::Columns;
+use crate::{DType, Signature};
 
 /// Memory for the rows of one call after the other, in the form in which a model takes them:
 /// [`Model::rows`](crate::Model::rows) makes it.
@@ -12,6 +15,7 @@ pub struct Rows {
 
 pub(crate) enum Form {
     Plain {
+        columns: Vec<(DType, Range<usize>)>,
         width: usize,
         values: Vec<f64>,
     },
@@ -21,9 +25,10 @@ pub(crate) enum Form {
 }
 
 impl Rows {
-    /// So many rows of `width` values, as they are.
-    pub fn plain(width: usize, count: usize) -> Self {
-        Rows { count, form: Form::Plain { width, values: vec![0.0; width * count] } }
+    /// So many rows, their values as they are.
+    pub fn plain(signature: &Signature, count: usize) -> Self {
+        let (columns, width) = (signature.columns(), signature.width());
+        Rows { count, form: Form::Plain { columns, width, values: vec![0.0; width * count] } }
     }
 
     #[cfg(feature = "tensorflow")]
@@ -41,18 +46,26 @@ impl Rows {
         self.count
     }
 
-    /// Writes a row, counted from 0: its values, in the order of the features, as the model's types hold them.
+    /// Writes a row, counted from 0: its values, in the order of the features, as the model's types hold them. False:
+    /// one is such as its type does not hold, [`Signature::misfit`] says which.
     ///
     /// # Panics
     /// When it has another width, or there are not so many rows.
     #[inline]
-    pub fn set(&mut self, place: usize, row: &[f64]) {
+    pub fn set(&mut self, place: usize, row: &[f64]) -> bool {
         match &mut self.form {
-            Form::Plain { width, values } => {
+            Form::Plain { columns, width, values } => {
                 values[place * *width..][..*width].copy_from_slice(row);
+                columns.iter().all(|(dtype, of)| match dtype {
+                    DType::Float32 => all_finite(&row[of.clone()], |x| x as f32),
+                    DType::Float64 => all_finite(&row[of.clone()], |x| x),
+                    DType::Int64 => row[of.clone()].iter().all(|x| dtype.holds(*x)),
+                })
             }
             #[cfg(feature = "tensorflow")]
-            Form::Tensors(columns) => columns.iter_mut().for_each(|of| of.set(place, row)),
+            Form::Tensors(columns) => {
+                columns.iter_mut().fold(true, |all, of| of.set(place, row) && all)
+            }
         }
     }
 
@@ -62,7 +75,7 @@ impl Rows {
     /// When there are not so many rows.
     pub fn clear_from(&mut self, place: usize) {
         match &mut self.form {
-            Form::Plain { width, values } => values[place * *width..].fill(0.0),
+            Form::Plain { width, values, .. } => values[place * *width..].fill(0.0),
             #[cfg(feature = "tensorflow")]
             Form::Tensors(columns) => columns.iter_mut().for_each(|of| of.clear_from(place)),
         }
@@ -74,6 +87,65 @@ impl Rows {
             Form::Plain { values, .. } => values,
             #[cfg(feature = "tensorflow")]
             Form::Tensors(_) => &[],
+        }
+    }
+}
+
+/// Whether numbers are finite as those of some type: times zero, what is not gives a NaN, which stays in a sum. Without
+/// a branch for each, and with several sums, so that the processor takes several at a time.
+#[inline]
+pub(crate) fn all_finite<T: Copy, F>(numbers: &[T], cast: impl Fn(T) -> F) -> bool
+where
+    F: Copy + Default + PartialEq + Add<Output = F> + Mul<Output = F>,
+{
+    let zero = F::default();
+    let mut sums = [zero; 16];
+    let add = |(sum, x): (&mut F, &T)| *sum = *sum + cast(*x) * zero;
+    let (many, rest) = numbers.as_chunks::<16>();
+    many.iter().for_each(|some| sums.iter_mut().zip(some).for_each(add));
+    sums.iter_mut().zip(rest).for_each(add);
+    sums.iter().all(|sum| *sum == zero)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Feature;
+
+    const TYPES: [DType; 3] = [DType::Float32, DType::Float64, DType::Int64];
+
+    /// Values of which most fit all types.
+    fn value() -> impl Strategy<Value = f64> {
+        let special = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e39, -1e39, 1e300, 0.5, -0.0];
+        prop_oneof![200 => (-1_000..1_000).prop_map(f64::from), 1 => proptest::sample::select(&special[..])]
+    }
+
+    proptest! {
+        #[test]
+        fn oracle_a_row_fits_when_each_of_its_values_does(
+            row in proptest::collection::vec((0..3_usize, value()), 1..100),
+        ) {
+            let (dtypes, row): (Vec<_>, Vec<_>) = row.into_iter().map(|(n, x)| (TYPES[n], x)).unzip();
+            for dtypes in [dtypes, vec![DType::Float32; row.len()]] {
+                let feature = Feature { name: "of a row".into(), unit: "none".into() };
+                let signature = Signature {
+                    name: "any".into(),
+                    version: "1".into(),
+                    digest: String::new(),
+                    features: vec![feature; row.len()],
+                    dtypes,
+                    batch_rows: 2,
+                    outputs: vec!["score".into()],
+                };
+                let mut rows = Rows::plain(&signature, 2);
+                prop_assert_eq!(rows.set(1, &row), signature.misfit(&row).is_none());
+                let bits = |row: &[f64]| row.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                prop_assert_eq!(bits(&rows.as_plain()[row.len()..]), bits(&row));
+                rows.clear_from(0);
+                prop_assert!(rows.as_plain().iter().all(|x| *x == 0.0));
+            }
         }
     }
 }

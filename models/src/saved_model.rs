@@ -120,7 +120,9 @@ impl Model for TensorFlowModel {
         }
         let mut given = self.rows(count);
         let rows = rows.chunks_exact(self.signature.width());
-        rows.enumerate().for_each(|(place, row)| given.set(place, row));
+        for (place, row) in rows.enumerate() {
+            given.set(place, row);
+        }
         self.score_rows(&given, out)
     }
 

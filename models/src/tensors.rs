@@ -5,6 +5,7 @@ use std::ops::Range;
 use tensorflow::{FetchToken, Graph, Operation, SessionRunArgs, Status, Tensor, TensorInfo};
 
 use crate::DType;
+use crate::rows::all_finite;
 
 /// Where a tensor enters or leaves the graph.
 pub(crate) struct Port {
@@ -58,14 +59,25 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    /// Writes those of a row.
+    /// Writes those of a row. False: one is such as its type does not hold.
     #[inline]
-    pub fn set(&mut self, place: usize, row: &[f64]) {
-        let (row, at) = (&row[self.columns.clone()], place * self.columns.len());
+    pub fn set(&mut self, place: usize, row: &[f64]) -> bool {
+        let row = &row[self.columns.clone()];
+        let of = place * row.len()..(place + 1) * row.len();
         match &mut self.numbers {
-            Numbers::Float32(tensor) => cast(row, &mut tensor[at..], |x| x as f32),
-            Numbers::Float64(tensor) => cast(row, &mut tensor[at..], |x| x),
-            Numbers::Int64(tensor) => cast(row, &mut tensor[at..], |x| x as i64),
+            Numbers::Float32(tensor) => {
+                let to = &mut tensor[of];
+                to.iter_mut().zip(row).for_each(|(to, x)| *to = *x as f32);
+                all_finite(to, |x| x)
+            }
+            Numbers::Float64(tensor) => {
+                tensor[of].copy_from_slice(row);
+                all_finite(row, |x| x)
+            }
+            Numbers::Int64(tensor) => {
+                tensor[of].iter_mut().zip(row).for_each(|(to, x)| *to = *x as i64);
+                row.iter().all(|x| DType::Int64.holds(*x))
+            }
         }
     }
 
@@ -78,11 +90,6 @@ impl Columns {
             Numbers::Int64(tensor) => tensor[at..].fill(0),
         }
     }
-}
-
-#[inline]
-fn cast<T>(row: &[f64], to: &mut [T], cast: impl Fn(f64) -> T) {
-    to[..row.len()].iter_mut().zip(row).for_each(|(to, x)| *to = cast(*x));
 }
 
 impl Numbers {

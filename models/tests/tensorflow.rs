@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 use models::MODELS;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tideflow_models::{ErrorKind, Model, ModelLoadError, TensorFlowModel, digest, load};
+use tideflow_models::{ErrorKind, Model, ModelLoadError, Rows, TensorFlowModel, digest, load};
 
 const WIDTH: usize = 12;
 
@@ -80,6 +80,35 @@ fn oracle_scores_equal_those_of_keras() {
             assert!((found - expected).abs() <= 1e-6, "{name}: expected {expected}, found {found}");
         }
     }
+}
+
+#[test]
+fn rows_in_memory_that_is_used_again_are_scored_as_in_fresh_memory() {
+    let model = open("mixed");
+    let width = model.signature().width();
+    let (mut memory, mut found) = (model.rows(4), Vec::new());
+    for missing in 0..4 {
+        let number = |n: usize| (n % 7 + missing) as f64;
+        let rows: Vec<f64> = (0..(4 - missing) * width).map(number).collect();
+        rows.chunks(width).enumerate().for_each(|(place, row)| assert!(memory.set(place, row)));
+        memory.clear_from(4 - missing);
+        model.score_rows(&memory, &mut found).unwrap();
+        let padded = [rows, vec![0.0; missing * width]].concat();
+        assert_eq!(bits(&found), bits(&score(&model, &padded)), "{missing}");
+    }
+    let mut plain = Rows::plain(model.signature(), 4);
+    plain.clear_from(0);
+    let mut of_plain = Vec::new();
+    model.score_rows(&plain, &mut of_plain).unwrap();
+    assert_eq!(bits(&of_plain), bits(&score(&model, &vec![0.0; 4 * width])));
+    // A value of each of its tensors.
+    for (column, bad) in [(0, 1e39), (0, f64::NAN), (1, 1e39), (width - 1, f64::INFINITY)] {
+        let mut row = vec![1.0; width];
+        row[column] = bad;
+        assert_eq!(memory.set(3, &row), model.signature().misfit(&row).is_none(), "{bad}");
+    }
+    // That of another model is no memory for it.
+    assert!(open("net").score_rows(&memory, &mut found).is_err() && found.is_empty());
 }
 
 #[test]

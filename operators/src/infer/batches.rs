@@ -78,17 +78,14 @@ impl<D> Batch<D> {
         D: Features,
     {
         let signature = self.version.model.signature();
-        let (width, columns) = (signature.width(), signature.columns());
+        let width = signature.width();
         self.count = 0;
         for Segment { at, items, .. } in &mut self.segments {
             let mut place = 0;
             while let Some(item) = items.get(place) {
                 row.clear();
                 item.row(row);
-                if row.len() == width
-                    && columns.iter().all(|(dtype, of)| dtype.holds_all(&row[of.clone()]))
-                {
-                    rows.set(self.count, row);
+                if row.len() == width && rows.set(self.count, row) {
                     (self.count, place) = (self.count + 1, place + 1);
                     continue;
                 }
