@@ -47,7 +47,7 @@ impl Rows {
     }
 
     /// Writes a row, counted from 0: its values, in the order of the features, as the model's types hold them. False:
-    /// one is such as its type does not hold, [`Signature::misfit`] says which.
+    /// one is such as its type does not hold, [`Signature::misfit`] says which; the row must be written anew.
     ///
     /// # Panics
     /// When it has another width, or there are not so many rows.
@@ -63,9 +63,7 @@ impl Rows {
                 })
             }
             #[cfg(feature = "tensorflow")]
-            Form::Tensors(columns) => {
-                columns.iter_mut().fold(true, |all, of| of.set(place, row) && all)
-            }
+            Form::Tensors(columns) => columns.iter_mut().all(|of| of.set(place, row)),
         }
     }
 
@@ -118,8 +116,9 @@ mod tests {
 
     /// Values of which most fit all types.
     fn value() -> impl Strategy<Value = f64> {
-        let special = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e39, -1e39, 1e300, 0.5, -0.0];
-        prop_oneof![200 => (-1_000..1_000).prop_map(f64::from), 1 => proptest::sample::select(&special[..])]
+        let special =
+            vec![f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e39, -1e39, 1e300, 0.5, -0.0];
+        prop_oneof![200 => (-1_000..1_000).prop_map(f64::from), 1 => proptest::sample::select(special)]
     }
 
     proptest! {
