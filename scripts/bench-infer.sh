@@ -14,7 +14,7 @@ inference() {
     in_memory 784-32-32-32-32-10 "$networks/large"
     [ -z "${PEERS:-}" ] || results=$scores score
   done
-  printf '\n## Inference: in memory\n\nMedians of %s rounds of %s seconds each.\n\n' "$round" "${INFER_S:-10}"
+  printf '\n## Inference: in memory\n\nMedians of %s rounds.\n\n' "$round"
   goals infer-figures "$figures"
   printf '\n## Inference: Kafka to Kafka\n\n'
   about_scores "$scores"
@@ -32,15 +32,19 @@ make_networks() {
 
 # One round of a network. The two that are compared come one after the other.
 in_memory() {
-  local network=$1 folder=$2 seconds=${INFER_S:-10} own rows
+  local network=$1 folder=$2 seconds=${INFER_S:-10} turn own rows
+  turn=$((seconds < 8 ? 2 : seconds / 4))
   local infer=$CARGO_TARGET_DIR/release/infer bare=$CARGO_TARGET_DIR/release/examples/bare_session
   own=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["batch_rows"])' "$folder/manifest.json")
   for rows in ${INFER_ROWS:-1 8 64 256 1024}; do
-    [ "$rows" = "$own" ] || figure bare "$bare" "$folder" "$rows" "$seconds"
+    [ "$rows" = "$own" ] || figure bare "$bare" "$folder" "$rows" "$turn"
   done
-  figure bare "$bare" "$folder" "$own" "$seconds"
-  figure pipeline "$infer" "$folder" 0 0 "$seconds"
-  figure pipeline "$infer" "$folder" 1 0 "$seconds"
+  # In turns, so that both have the machine as it is then.
+  for _ in 1 2 3 4; do
+    figure bare "$bare" "$folder" "$own" "$turn"
+    figure pipeline "$infer" "$folder" 0 0 "$turn"
+  done
+  figure pipeline "$infer" "$folder" 1 0 "$turn"
   figure 'one core' on_one_core "$infer" "$folder" 0 0 "$seconds"
   figure 'open loop' on_one_core "$infer" "$folder" 0 5000 "$seconds"
 }
@@ -54,7 +58,7 @@ figure() {
   shift
   echo "-- $network: $what: $*" >&2
   found=$("$@")
-  printf '{"network":"%s","what":"%s","found":%s}\n' "$network" "$what" "$found" >> "$figures"
+  printf '{"round":%s,"network":"%s","what":"%s","found":%s}\n' "$round" "$network" "$what" "$found" >> "$figures"
 }
 
 # One round of the workload `score`.

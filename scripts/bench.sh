@@ -9,7 +9,7 @@
 #   BENCH_RATES="..."   readings a second of the latency workload (default: "5000 20000")
 #   N, MINUTES          size of the window workload (default 8000000 readings over 40 minutes)
 #   WARM_S, MEASURE_S   seconds of a latency run (default 10 and 15)
-#   INFER_S             seconds of a run of inference in memory (default 10)
+#   INFER_S             seconds of a run of inference in memory, a quarter of it where there are four (default 10)
 #   INFER_ROWS="..."    rows a call of bare `SessionRun`, beside that of the pipeline (default: "1 8 64 256 1024")
 #   SCORE_N             records of the workload `score` (default 60000)
 # shellcheck disable=SC2016  # Markdown

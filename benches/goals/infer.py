@@ -14,7 +14,8 @@ ABOUT_MEMORY = """\
 One thread calls the session, in the pipeline and without it, and uses no other; the first fifth is left out.
 Bare `SessionRun` is given the same tensor again and again. The pipeline makes rows, fills tensors with them
 and gives each row its scores, on a worker's thread beside the one that calls; in **bold** is the number of
-rows a call that it picks. "On one core" both of its threads share one."""
+rows a call that it picks. With that number the two are measured in turns, four times a round, and a round's
+figure is their mean. "On one core" both of its threads share one."""
 
 ABOUT_DELAYS = """\
 Open loop on one core, 5,000 rows a second: each is due at its time whatever the operator does. Every row
@@ -29,14 +30,18 @@ class Figures:
         self.networks = list(dict.fromkeys(line["network"] for line in lines))
 
     def of(self, key: str, network: str, what: str, rows: int | None = None) -> list[float]:
-        """That figure of all rounds, in their order, of so many rows a call or any."""
-        wanted = lambda line: line["network"] == network and line["what"] == what
-        found = [line["found"] for line in self.lines if wanted(line)]
-        return [one[key] for one in found if rows in (None, one["batch_rows"])]
+        """That figure of each round, the mean of its runs, of so many rows a call or any."""
+        rounds: dict[int, list[float]] = {}
+        for line in self.lines:
+            found = line["found"]
+            if (line["network"], line["what"]) == (network, what) and rows in (None, found["batch_rows"]):
+                rounds.setdefault(line["round"], []).append(found[key])
+        return [statistics.mean(rounds[number]) for number in sorted(rounds)]
 
     def own(self, network: str) -> int | None:
         """The rows a call that the pipeline picks: it runs with these, and with one."""
-        return max(self.of("batch_rows", network, "pipeline"), default=None)
+        wanted = lambda line: (line["network"], line["what"]) == (network, "pipeline")
+        return max((line["found"]["batch_rows"] for line in self.lines if wanted(line)), default=None)
 
 
 def in_memory(lines: list[dict]) -> str:
@@ -60,7 +65,8 @@ def network_rates(figures: Figures, network: str) -> list[list[str]]:
     own = figures.own(network)
     of = lambda what, rows: figures.of("rows_per_s", network, what, rows)
     rows = []
-    sizes = {size for what in ("bare", "pipeline") for size in figures.of("batch_rows", network, what)}
+    compared_too = lambda line: line["network"] == network and line["what"] in ("bare", "pipeline")
+    sizes = {line["found"]["batch_rows"] for line in figures.lines if compared_too(line)}
     for size in sorted(sizes):
         bare, ours = of("bare", size), of("pipeline", size)
         rows.append([network, f"**{size}**" if size == own else str(size), *compared(bare, ours)])

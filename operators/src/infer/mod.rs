@@ -56,7 +56,7 @@ impl Default for InferOptions {
             batch_rows: None,
             wait_max: Duration::from_millis(5),
             threads: 1,
-            inflight_max: 4,
+            inflight_max: 8,
             timeout: Duration::from_secs(30),
             on_failure: OnFailure::Stop,
             poll: Duration::from_secs(5),

@@ -9,6 +9,9 @@ use tideflow_core::OperatorName;
 use tideflow_core::timely::scheduling::SyncActivator;
 use tideflow_models::{Model, Rows, ScoreError, VersionId};
 
+/// A call that takes less time may keep its scores until the next ones are there.
+const SOON: Duration = Duration::from_millis(1);
+
 /// A version that scores.
 pub(crate) struct Version {
     pub id: Arc<VersionId>,
@@ -60,17 +63,21 @@ struct Scoring {
     batches: Receiver<Work>,
     done: Sender<Answer>,
     waker: Arc<SyncActivator>,
+    /// As long as more batches than these wait, the worker need not be woken for one that is done.
+    waiting_enough: usize,
     /// Threads that others have taken the place of, and that have not come back.
     stuck: Arc<AtomicUsize>,
 }
 
 impl Pool {
-    /// Starts so many threads, which wake the worker when they are done with a batch.
-    pub fn new(name: OperatorName, threads: usize, waker: SyncActivator) -> Self {
+    /// Starts so many threads, which wake the worker when they are done with batches: with half of the `ahead` that it
+    /// gives out at most, or all that there are.
+    pub fn new(name: OperatorName, threads: usize, ahead: usize, waker: SyncActivator) -> Self {
         // Bounded by those who give out batches.
         let (work, batches) = unbounded();
         let (done, answers) = unbounded();
-        let scoring = Scoring { batches, done, waker: Arc::new(waker), stuck: Arc::default() };
+        let (waker, stuck) = (Arc::new(waker), Arc::default());
+        let scoring = Scoring { batches, done, waker, waiting_enough: ahead / 2, stuck };
         let pool = Pool { name, threads, work, answers, scoring };
         (0..threads).for_each(|_| pool.start(None));
         pool
@@ -126,8 +133,11 @@ impl Scoring {
                 self.stuck.fetch_sub(1, Ordering::AcqRel);
             }
             drop(given); // its memory goes back with the answer
+            let next_is_soon = took < SOON && self.batches.len() > self.waiting_enough;
             let gone = self.done.send(Answer { number, scores, took }).is_err();
-            let _ = self.waker.activate(); // fails when the worker has ended, which needs no waking
+            if !next_is_soon || replaced {
+                let _ = self.waker.activate(); // fails when the worker has ended, which needs no waking
+            }
             if gone || replaced {
                 break;
             }

@@ -90,7 +90,7 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
         Run {
             versions,
             options,
-            pool: Pool::new(name, options.threads, waker),
+            pool: Pool::new(name, options.threads, options.inflight_max, waker),
             again,
             armed: None,
             ruled,

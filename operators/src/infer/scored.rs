@@ -60,12 +60,9 @@ impl<D: ExchangeData + Clone> Split<D> for Scores {
     ) {
         match outcome {
             Ok((score, others)) => {
-                let counter = if fallback { &self.fallbacks } else { &self.scored };
-                counter.inc();
                 well.push(Scored { of, score, others, model, fallback });
             }
             Err(detail) => {
-                self.rejected.inc();
                 ill.push(Rejected {
                     operator: self.name.as_str().to_string(),
                     reason: Reason::NotScored,
@@ -77,5 +74,11 @@ impl<D: ExchangeData + Clone> Split<D> for Scores {
                 });
             }
         }
+    }
+
+    fn count(&mut self, well: usize, ill: usize, ruled: bool) {
+        let counter = if ruled { &self.fallbacks } else { &self.scored };
+        counter.inc_by(well as u64);
+        self.rejected.inc_by(ill as u64);
     }
 }

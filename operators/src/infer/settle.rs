@@ -77,6 +77,8 @@ pub(super) trait Split<D>: 'static {
         well: &mut Vec<Self::Well>,
         ill: &mut Vec<Self::Ill>,
     );
+    /// Counts records that were added: at once, since a figure that threads share costs as much as a record.
+    fn count(&mut self, _well: usize, _ill: usize, _ruled: bool) {}
 }
 
 pub(super) type Streams<'s, D, S> =
@@ -165,6 +167,7 @@ impl<D: Clone + 'static, S: Split<D>> Settle<D, S> {
                 }
                 self.split.split(tried, ruled.is_some(), &mut well, &mut ill);
             }
+            self.split.count(well.len(), ill.len(), ruled.is_some());
             well_out.activate().session(&at[0]).give_container(&mut well);
             ill_out.activate().session(&at[1]).give_container(&mut ill);
         }
