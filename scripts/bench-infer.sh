@@ -43,8 +43,8 @@ in_memory() {
   for _ in 1 2 3 4; do
     figure bare "$bare" "$folder" "$own" "$turn"
     figure pipeline "$infer" "$folder" 0 0 "$turn"
+    figure pipeline "$infer" "$folder" 1 0 "$turn"
   done
-  figure pipeline "$infer" "$folder" 1 0 "$turn"
   figure 'one core' on_one_core "$infer" "$folder" 0 0 "$seconds"
   figure 'open loop' on_one_core "$infer" "$folder" 0 5000 "$seconds"
 }

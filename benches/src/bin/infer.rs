@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use tideflow::core::timely::Config;
 use tideflow::core::timely::dataflow::operators::Inspect;
 use tideflow::core::{
-    Batch, Check, EventTime, Job, LogOnly, Part, PartState, RecentBindings, Source, SourceSpec,
-    SourceStart, execute,
+    Batch, Check, EpochSettings, EventTime, Job, LogOnly, Part, PartState, RecentBindings, Source,
+    SourceSpec, SourceStart, execute,
 };
 use tideflow::models::{Manifest, Runtime};
 use tideflow::operators::InferOptions;
@@ -201,7 +201,10 @@ fn run<S: Shape>(rows: &Rows<S>, model: Option<(ModelRef, InferOptions)>) -> Res
         Ok(())
     };
     let bindings = LogOnly::new(RecentBindings::new(10));
-    execute(Config::thread(), &Job::default(), bindings, |_| (), graph)?;
+    // As little in flight as keeps all at work: the run ends when the last of it is seen.
+    let epochs = EpochSettings { bytes_max: 1 << 20, ..EpochSettings::default() };
+    let job = Job { epochs, ..Job::default() };
+    execute(Config::thread(), &job, bindings, |_| (), graph)?;
     let seen = std::mem::take(&mut *seen.lock().expect("nobody panics with it"));
     ensure!(!seen.is_empty(), "no row was scored: expected more SECONDS");
     Ok(seen)
