@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use tideflow::core::timely::Config;
 use tideflow::core::timely::dataflow::operators::Inspect;
 use tideflow::core::{
-    Batch, Check, EpochSettings, EventTime, Job, LogOnly, Part, PartState, RecentBindings, Source,
-    SourceSpec, SourceStart, execute,
+    Batch, Check, EventTime, Job, LogOnly, Part, PartState, RecentBindings, Source, SourceSpec,
+    SourceStart, execute,
 };
 use tideflow::models::{Manifest, Runtime};
 use tideflow::operators::InferOptions;
@@ -171,6 +171,7 @@ type Seen = Vec<(u64, Instant)>;
 fn run<S: Shape>(rows: &Rows<S>, model: Option<(ModelRef, InferOptions)>) -> Result<Seen> {
     let seen = Arc::new(Mutex::new(Seen::new()));
     let (rows, ours) = (rows.clone(), seen.clone());
+    let single = model.as_ref().is_some_and(|(_, options)| options.batch_rows == Some(1));
     let graph = move |flow: &Flow<'_>| {
         let (numbers, _) = flow.source("rows", rows.clone())?;
         let seen = ours.clone();
@@ -201,9 +202,11 @@ fn run<S: Shape>(rows: &Rows<S>, model: Option<(ModelRef, InferOptions)>) -> Res
         Ok(())
     };
     let bindings = LogOnly::new(RecentBindings::new(10));
-    // As little in flight as keeps all at work: the run ends when the last of it is seen.
-    let epochs = EpochSettings { bytes_max: 1 << 20, ..EpochSettings::default() };
-    let job = Job { epochs, ..Job::default() };
+    let mut job = Job::default();
+    if single {
+        // The run ends when the last row that is in flight is seen: it need not be many.
+        job.epochs.bytes_max = 1 << 17;
+    }
     execute(Config::thread(), &job, bindings, |_| (), graph)?;
     let seen = std::mem::take(&mut *seen.lock().expect("nobody panics with it"));
     ensure!(!seen.is_empty(), "no row was scored: expected more SECONDS");
