@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tideflow_core::{
-    Batch, BuildError, Check, Epoch, EpochSettings, Event, EventTime, Flow, Job, Part, PartState,
-    Source, SourceSpec, SourceStart, execute, timely,
+    Batch, BuildError, Check, Ending, Epoch, EpochSettings, Event, EventTime, Flow, Job, Part,
+    PartState, Source, SourceSpec, SourceStart, execute, timely,
 };
 use tideflow_models::{LinearModel, Model, ModelRef, ScoreError, Signature};
 use tideflow_operators::{Features, Infer, InferOptions};
@@ -99,7 +99,7 @@ impl Model for Telling {
 #[test]
 fn a_row_waits_for_others_no_longer_than_it_may() {
     let (over, scored) = (Arc::new(AtomicBool::new(false)), VecSink::new());
-    // The epoch ends when the model was called: no end of an epoch has it called.
+    // It ends when the run is stopped, once the model was called: no end of an epoch has it called.
     let epochs = EpochSettings { interval: 10 * DEADLINE, ..EpochSettings::default() };
     let job = Job { epochs, ..Job::default() };
     let options = InferOptions { wait_max: Duration::from_millis(20), ..InferOptions::default() };
@@ -116,6 +116,7 @@ fn a_row_waits_for_others_no_longer_than_it_may() {
         });
         let was_called = wait_until(|| over.load(Ordering::Relaxed));
         over.store(true, Ordering::Relaxed);
+        job.stop.ask(Ending::Suspend);
         was_called
     });
     assert!(was_called, "it waited for the end of its epoch");
