@@ -30,7 +30,7 @@ make_networks() {
     ${PEERS:+"$PEERS_WORK/model/ffnn.bin"} >&2
 }
 
-# One round of a network. The two that are compared come one after the other.
+# One round of a network.
 in_memory() {
   local network=$1 folder=$2 seconds=${INFER_S:-10} turn own rows
   turn=$((seconds < 8 ? 2 : seconds / 4))

@@ -40,8 +40,12 @@ class Figures:
 
     def own(self, network: str) -> int | None:
         """The rows a call that the pipeline picks: it runs with these, and with one."""
-        wanted = lambda line: (line["network"], line["what"]) == (network, "pipeline")
-        return max((line["found"]["batch_rows"] for line in self.lines if wanted(line)), default=None)
+        return max(self.sizes(network, "pipeline"), default=None)
+
+    def sizes(self, network: str, *whats: str) -> set[int]:
+        """The rows a call of all runs of these."""
+        wanted = lambda line: line["network"] == network and line["what"] in whats
+        return {line["found"]["batch_rows"] for line in self.lines if wanted(line)}
 
 
 def in_memory(lines: list[dict]) -> str:
@@ -65,9 +69,7 @@ def network_rates(figures: Figures, network: str) -> list[list[str]]:
     own = figures.own(network)
     of = lambda what, rows: figures.of("rows_per_s", network, what, rows)
     rows = []
-    compared_too = lambda line: line["network"] == network and line["what"] in ("bare", "pipeline")
-    sizes = {line["found"]["batch_rows"] for line in figures.lines if compared_too(line)}
-    for size in sorted(sizes):
+    for size in sorted(figures.sizes(network, "bare", "pipeline")):
         bare, ours = of("bare", size), of("pipeline", size)
         rows.append([network, f"**{size}**" if size == own else str(size), *compared(bare, ours)])
         if size == own:
