@@ -58,7 +58,7 @@ pub use manifest::{AlarmThresholds, Distribution, InputTensor, Manifest, OutputT
 pub use mlflow::Mlflow;
 pub use model::{DType, Feature, Model, Signature};
 pub use reference::ModelRef;
-pub use rows::Rows;
+pub use rows::{Rows, Writer};
 pub use runtime::Runtime;
 #[cfg(feature = "tensorflow")]
 pub use saved_model::TensorFlowModel;

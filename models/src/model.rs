@@ -266,7 +266,11 @@ mod tests {
     fn a_value_that_its_feature_cannot_hold_is_found() {
         let misfit = |row: [f64; 3]| {
             let bad = signature().misfit(&row);
-            assert_eq!(Rows::plain(&signature(), 1).set(0, &row), bad.is_none(), "{row:?}");
+            assert_eq!(
+                Rows::plain(&signature(), 1).writer().set(0, &row),
+                bad.is_none(),
+                "{row:?}"
+            );
             bad
         };
         assert_eq!(misfit([-3e38, 1e300, 9_007_199_254_740_992.0]), None);

@@ -1,9 +1,9 @@
 //! Rows for one call of a model.
 
-use std::ops::{Add, Mul, Range};
+use std::ops::Range;
 
 #[cfg(feature = "tensorflow")]
-use crate::tensors::Columns;
+use crate::tensors::{Columns, ColumnsMut};
 use crate::{DType, Signature};
 
 /// Memory for the rows of one call after the other, in the form in which a model takes them:
@@ -46,37 +46,17 @@ impl Rows {
         self.count
     }
 
-    /// Writes a row, counted from 0: its values, in the order of the features, as the model's types hold them. False:
-    /// one is such as its type does not hold, [`Signature::misfit`] says which; the row must be written anew.
-    ///
-    /// # Panics
-    /// When it has another width, or there are not so many rows.
-    #[inline]
-    pub fn set(&mut self, place: usize, row: &[f64]) -> bool {
-        match &mut self.form {
+    /// Where they are written.
+    pub fn writer(&mut self) -> Writer<'_> {
+        Writer(match &mut self.form {
             Form::Plain { columns, width, values } => {
-                values[place * *width..][..*width].copy_from_slice(row);
-                columns.iter().all(|(dtype, of)| match dtype {
-                    DType::Float32 => all_finite(&row[of.clone()], |x| x as f32),
-                    DType::Float64 => all_finite(&row[of.clone()], |x| x),
-                    DType::Int64 => row[of.clone()].iter().all(|x| dtype.holds(*x)),
-                })
+                Target::Plain { columns, width: *width, values }
             }
             #[cfg(feature = "tensorflow")]
-            Form::Tensors(columns) => columns.iter_mut().all(|of| of.set(place, row)),
-        }
-    }
-
-    /// Has all rows from this one on hold zeros.
-    ///
-    /// # Panics
-    /// When there are not so many rows.
-    pub fn clear_from(&mut self, place: usize) {
-        match &mut self.form {
-            Form::Plain { width, values, .. } => values[place * *width..].fill(0.0),
-            #[cfg(feature = "tensorflow")]
-            Form::Tensors(columns) => columns.iter_mut().for_each(|of| of.clear_from(place)),
-        }
+            Form::Tensors(columns) => {
+                Target::Tensors(columns.iter_mut().map(Columns::as_mut).collect())
+            }
+        })
     }
 
     /// The values, row by row; none, where they are in another form.
@@ -89,20 +69,49 @@ impl Rows {
     }
 }
 
-/// Whether numbers are finite as those of some type: times zero, what is not gives a NaN, which stays in a sum. Without
-/// a branch for each, and with several sums, so that the processor takes several at a time.
-#[inline]
-pub(crate) fn all_finite<T: Copy, F>(numbers: &[T], cast: impl Fn(T) -> F) -> bool
-where
-    F: Copy + Default + PartialEq + Add<Output = F> + Mul<Output = F>,
-{
-    let zero = F::default();
-    let mut sums = [zero; 16];
-    let add = |(sum, x): (&mut F, &T)| *sum = *sum + cast(*x) * zero;
-    let (many, rest) = numbers.as_chunks::<16>();
-    many.iter().for_each(|some| sums.iter_mut().zip(some).for_each(add));
-    sums.iter_mut().zip(rest).for_each(add);
-    sums.iter().all(|sum| *sum == zero)
+/// Writes the rows of one call. Made once for all of them: the native library is asked where its memory is, behind a
+/// lock that all threads share.
+pub struct Writer<'a>(Target<'a>);
+
+enum Target<'a> {
+    Plain {
+        columns: &'a [(DType, Range<usize>)],
+        width: usize,
+        values: &'a mut [f64],
+    },
+    #[cfg(feature = "tensorflow")]
+    Tensors(Vec<ColumnsMut<'a>>),
+}
+
+impl Writer<'_> {
+    /// Writes a row, counted from 0: its values, in the order of the features, as the model's types hold them. False:
+    /// one is such as its type does not hold, [`Signature::misfit`] says which; the row must be written anew.
+    ///
+    /// # Panics
+    /// When it has another width, or there are not so many rows.
+    #[inline]
+    pub fn set(&mut self, place: usize, row: &[f64]) -> bool {
+        match &mut self.0 {
+            Target::Plain { columns, width, values } => {
+                values[place * *width..][..*width].copy_from_slice(row);
+                columns.iter().all(|(dtype, of)| row[of.clone()].iter().all(|x| dtype.holds(*x)))
+            }
+            #[cfg(feature = "tensorflow")]
+            Target::Tensors(columns) => columns.iter_mut().all(|of| of.set(place, row)),
+        }
+    }
+
+    /// Has all rows from this one on hold zeros.
+    ///
+    /// # Panics
+    /// When there are not so many rows.
+    pub fn clear_from(&mut self, place: usize) {
+        match &mut self.0 {
+            Target::Plain { width, values, .. } => values[place * *width..].fill(0.0),
+            #[cfg(feature = "tensorflow")]
+            Target::Tensors(columns) => columns.iter_mut().for_each(|of| of.clear_from(place)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -139,10 +148,10 @@ mod tests {
                     outputs: vec!["score".into()],
                 };
                 let mut rows = Rows::plain(&signature, 2);
-                prop_assert_eq!(rows.set(1, &row), signature.misfit(&row).is_none());
+                prop_assert_eq!(rows.writer().set(1, &row), signature.misfit(&row).is_none());
                 let bits = |row: &[f64]| row.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
                 prop_assert_eq!(bits(&rows.as_plain()[row.len()..]), bits(&row));
-                rows.clear_from(0);
+                rows.writer().clear_from(0);
                 prop_assert!(rows.as_plain().iter().all(|x| *x == 0.0));
             }
         }

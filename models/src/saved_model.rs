@@ -119,9 +119,9 @@ impl Model for TensorFlowModel {
             return Ok(());
         }
         let mut given = self.rows(count);
-        let rows = rows.chunks_exact(self.signature.width());
-        for (place, row) in rows.enumerate() {
-            given.set(place, row);
+        let mut writer = given.writer();
+        for (place, row) in rows.chunks_exact(self.signature.width()).enumerate() {
+            writer.set(place, row);
         }
         self.score_rows(&given, out)
     }

@@ -1,11 +1,11 @@
 //! Rows of numbers as TensorFlow's tensors, and back.
 
-use std::ops::Range;
+use std::ops::{Add, Mul, Range};
 
+use multiversion::multiversion;
 use tensorflow::{FetchToken, Graph, Operation, SessionRunArgs, Status, Tensor, TensorInfo};
 
 use crate::DType;
-use crate::rows::all_finite;
 
 /// Where a tensor enters or leaves the graph.
 pub(crate) struct Port {
@@ -59,23 +59,40 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
+    /// Where they are written.
+    pub fn as_mut(&mut self) -> ColumnsMut<'_> {
+        let numbers = match &mut self.numbers {
+            Numbers::Float32(tensor) => NumbersMut::Float32(tensor),
+            Numbers::Float64(tensor) => NumbersMut::Float64(tensor),
+            Numbers::Int64(tensor) => NumbersMut::Int64(tensor),
+        };
+        ColumnsMut { columns: self.columns.clone(), numbers }
+    }
+}
+
+/// The memory of some columns.
+pub(crate) struct ColumnsMut<'a> {
+    columns: Range<usize>,
+    numbers: NumbersMut<'a>,
+}
+
+enum NumbersMut<'a> {
+    Float32(&'a mut [f32]),
+    Float64(&'a mut [f64]),
+    Int64(&'a mut [i64]),
+}
+
+impl ColumnsMut<'_> {
     /// Writes those of a row. False: one is such as its type does not hold.
     #[inline]
     pub fn set(&mut self, place: usize, row: &[f64]) -> bool {
         let row = &row[self.columns.clone()];
         let of = place * row.len()..(place + 1) * row.len();
         match &mut self.numbers {
-            Numbers::Float32(tensor) => {
-                let to = &mut tensor[of];
-                to.iter_mut().zip(row).for_each(|(to, x)| *to = *x as f32);
-                all_finite(to, |x| x)
-            }
-            Numbers::Float64(tensor) => {
-                tensor[of].copy_from_slice(row);
-                all_finite(row, |x| x)
-            }
-            Numbers::Int64(tensor) => {
-                tensor[of].iter_mut().zip(row).for_each(|(to, x)| *to = *x as i64);
+            NumbersMut::Float32(all) => write_f32(&mut all[of], row),
+            NumbersMut::Float64(all) => write_f64(&mut all[of], row),
+            NumbersMut::Int64(all) => {
+                all[of].iter_mut().zip(row).for_each(|(to, x)| *to = *x as i64);
                 row.iter().all(|x| DType::Int64.holds(*x))
             }
         }
@@ -85,9 +102,9 @@ impl Columns {
     pub fn clear_from(&mut self, place: usize) {
         let at = place * self.columns.len();
         match &mut self.numbers {
-            Numbers::Float32(tensor) => tensor[at..].fill(0.0),
-            Numbers::Float64(tensor) => tensor[at..].fill(0.0),
-            Numbers::Int64(tensor) => tensor[at..].fill(0),
+            NumbersMut::Float32(all) => all[at..].fill(0.0),
+            NumbersMut::Float64(all) => all[at..].fill(0.0),
+            NumbersMut::Int64(all) => all[at..].fill(0),
         }
     }
 }
@@ -140,5 +157,68 @@ impl Numbers {
 fn spread<T>(rows: &[T], cast: impl Fn(&T) -> f64, width: usize, out: &mut [f64], stride: usize) {
     for (row, to) in rows.chunks_exact(width).zip(out.chunks_mut(stride)) {
         to.iter_mut().zip(row).for_each(|(to, x)| *to = cast(x));
+    }
+}
+
+/// Writes numbers as those of a type; false: one is not finite in it.
+#[multiversion(targets = "simd")]
+fn write_f32(to: &mut [f32], row: &[f64]) -> bool {
+    write(to, row, |x| x as f32)
+}
+
+/// Writes numbers; false: one is not finite.
+#[multiversion(targets = "simd")]
+fn write_f64(to: &mut [f64], row: &[f64]) -> bool {
+    write(to, row, |x| x)
+}
+
+/// Times zero, what is not finite gives a NaN, which stays in a sum. Without a branch for each, and with several sums,
+/// so that the processor takes as many at a time as it can: `inline(always)`, into a function of each kind of
+/// processor.
+#[inline(always)]
+fn write<T>(to: &mut [T], row: &[f64], cast: impl Fn(f64) -> T) -> bool
+where
+    T: Copy + Default + PartialEq + Add<Output = T> + Mul<Output = T>,
+{
+    let zero = T::default();
+    let mut sums = [zero; 16];
+    let mut one = |((to, x), sum): ((&mut T, &f64), &mut T)| {
+        *to = cast(*x);
+        *sum = *sum + *to * zero;
+    };
+    let (many_to, rest_to) = to.as_chunks_mut::<16>();
+    let (many, rest) = row.as_chunks::<16>();
+    for (to, some) in many_to.iter_mut().zip(many) {
+        to.iter_mut().zip(some).zip(&mut sums).for_each(&mut one);
+    }
+    rest_to.iter_mut().zip(rest).zip(&mut sums).for_each(&mut one);
+    sums.iter().all(|sum| *sum == zero)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Values of which most are finite in all types.
+    fn value() -> impl Strategy<Value = f64> {
+        let special =
+            vec![f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e39, -1e39, 1e300, 0.5, -0.0, 1e-320];
+        prop_oneof![200 => -1e3..1e3, 1 => proptest::sample::select(special)]
+    }
+
+    proptest! {
+        #[test]
+        fn oracle_numbers_are_written_and_looked_at_as_one_by_one(
+            row in proptest::collection::vec(value(), 0..100),
+        ) {
+            let (mut narrow, mut wide) = (vec![7.0; row.len()], vec![7.0; row.len()]);
+            let fits = |dtype: DType| row.iter().all(|x| dtype.holds(*x));
+            prop_assert_eq!(write_f32(&mut narrow, &row), fits(DType::Float32));
+            prop_assert_eq!(write_f64(&mut wide, &row), fits(DType::Float64));
+            prop_assert!(narrow.iter().zip(&row).all(|(x, y)| x.to_bits() == (*y as f32).to_bits()));
+            prop_assert!(wide.iter().zip(&row).all(|(x, y)| x.to_bits() == y.to_bits()));
+        }
     }
 }

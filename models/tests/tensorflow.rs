@@ -90,14 +90,15 @@ fn rows_in_memory_that_is_used_again_are_scored_as_in_fresh_memory() {
     for missing in 0..4 {
         let number = |n: usize| (n % 7 + missing) as f64;
         let rows: Vec<f64> = (0..(4 - missing) * width).map(number).collect();
-        rows.chunks(width).enumerate().for_each(|(place, row)| assert!(memory.set(place, row)));
-        memory.clear_from(4 - missing);
+        let mut writer = memory.writer();
+        rows.chunks(width).enumerate().for_each(|(place, row)| assert!(writer.set(place, row)));
+        writer.clear_from(4 - missing);
         model.score_rows(&memory, &mut found).unwrap();
         let padded = [rows, vec![0.0; missing * width]].concat();
         assert_eq!(bits(&found), bits(&score(&model, &padded)), "{missing}");
     }
     let mut plain = Rows::plain(model.signature(), 4);
-    plain.clear_from(0);
+    plain.writer().clear_from(0);
     let mut of_plain = Vec::new();
     model.score_rows(&plain, &mut of_plain).unwrap();
     assert_eq!(bits(&of_plain), bits(&score(&model, &vec![0.0; 4 * width])));
@@ -105,7 +106,7 @@ fn rows_in_memory_that_is_used_again_are_scored_as_in_fresh_memory() {
     for (column, bad) in [(0, 1e39), (0, f64::NAN), (1, 1e39), (width - 1, f64::INFINITY)] {
         let mut row = vec![1.0; width];
         row[column] = bad;
-        assert_eq!(memory.set(3, &row), model.signature().misfit(&row).is_none(), "{bad}");
+        assert_eq!(memory.writer().set(3, &row), model.signature().misfit(&row).is_none(), "{bad}");
     }
     // That of another model is no memory for it.
     assert!(open("net").score_rows(&memory, &mut found).is_err() && found.is_empty());

@@ -120,10 +120,11 @@ impl<S: Shape> SourceSpec for Rows<S> {
 
     fn start(self, start: SourceStart) -> Result<Reader<S>, BuildError> {
         let waker = start.waker;
-        // Whatever is due is there within a fifth of a millisecond.
+        // Whatever is due is there within a fifth of a millisecond; where all is, it need not be said.
+        let pause = Duration::from_micros(if self.rate > 0 { 200 } else { 100_000 });
         thread::spawn(move || {
             while waker.activate().is_ok() {
-                thread::park_timeout(Duration::from_micros(200));
+                thread::park_timeout(pause);
             }
         });
         Ok(Reader { rows: self, next: 0 })

@@ -57,8 +57,8 @@ pub fn send_until(topics: &Topics, end: &AtomicBool) {
 
 /// What a job's log of bindings says of its epochs, of those entries that count.
 pub struct Bound {
-    /// Of each epoch its watermark, and the version that scores it.
-    pub epochs: BTreeMap<u64, (i64, String)>,
+    /// Of each epoch its watermark, and what it is bound to: versions, by the operator that they score in.
+    pub epochs: BTreeMap<u64, (i64, Value)>,
     /// Epochs that something was ruled upon, and what.
     pub ruled: BTreeMap<u64, Value>,
 }
@@ -73,8 +73,7 @@ impl Bound {
             let epoch = |of: &Value| of["epoch"].as_u64().expect("a number");
             if let Some(binding) = entry.get("binding").filter(|_| generation >= newest) {
                 let watermark = binding["watermark"].as_i64().expect("a number");
-                let chosen = binding["chosen"]["health"].as_str().expect("a version").to_string();
-                epochs.insert(epoch(binding), (watermark, chosen));
+                epochs.insert(epoch(binding), (watermark, binding["chosen"].clone()));
             } else if let Some(ruling) = entry.get("ruling").filter(|_| generation >= newest) {
                 let text = ruling["ruled"].as_str().expect("a text");
                 let before = ruled.insert(epoch(ruling), serde_json::from_str(text).expect("JSON"));

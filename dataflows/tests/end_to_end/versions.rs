@@ -1,6 +1,6 @@
 //! A model from a real MLflow registry, whose alias moves while it scores and the job is killed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -87,12 +87,12 @@ fn scoring(topics: &Topics, name: &str) -> Command {
     command
 }
 
-/// Moves the alias every second.
-fn move_until(name: &str, versions: usize, end: &AtomicBool) {
+/// Moves an alias every second.
+fn move_until(name: &str, alias: &str, end: &AtomicBool) {
     let mut at = 0;
     while !end.load(Ordering::SeqCst) {
         at += 1;
-        Mlflow::shared().point(name, "champion", &(1 + at % versions).to_string());
+        Mlflow::shared().point(name, alias, &(1 + at % MODELS.len()).to_string());
         let next = Instant::now() + Duration::from_secs(1);
         while Instant::now() < next && !end.load(Ordering::SeqCst) {
             thread::park_timeout(Duration::from_millis(50));
@@ -117,55 +117,132 @@ fn of_score(sent: &Sent) -> (String, i64, String, String) {
     )
 }
 
+/// The versions of a model whose alias moves.
+const MODELS: [&str; 2] = ["health", "retrained"];
+
+/// A job whose model has an alias that moves while it scores and is killed again and again.
+struct Moved {
+    name: &'static str,
+    topics: Topics,
+    /// Of its versions.
+    digests: Vec<String>,
+}
+
+impl Moved {
+    /// Runs it until all is scored, with more flags.
+    fn run(name: &'static str, alias: &str, more: &[String]) -> Moved {
+        let register = |of: &&str| Mlflow::shared().register(name, &model(of), 1);
+        let digests = MODELS.iter().flat_map(register).collect();
+        Mlflow::shared().point(name, "champion", "1");
+        Mlflow::shared().point(name, alias, "1");
+        let topics = Topics::new(TestBroker::shared(), 2, 2);
+        let command = || {
+            let mut command = scoring(&topics, name);
+            command.args(more);
+            command
+        };
+        let start = |layout| Start::of(command, layout, None, &[]);
+        let end = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| send_until(&topics, &end));
+            scope.spawn(|| move_until(name, alias, &end));
+            let last = kill_again_and_again(start, 6);
+            last.must_publish();
+            last.lives_for(last.age() + Duration::from_secs(4), |_| ());
+            end.store(true, Ordering::SeqCst);
+            // The last readings close every window but their own; draining closes that.
+            last.lives_for(last.age() + Duration::from_secs(2), |_| ());
+            last.signal("TERM");
+            last.end_well();
+        });
+        Moved { name, topics, digests }
+    }
+
+    /// That a version is the one that the epoch is bound to which has closed a window.
+    fn check(&self, bound: &Bound, operator: &str, window_end: i64, version: &str, digest: &str) {
+        assert_eq!(digest, self.digests[version.parse::<usize>().expect("a number") - 1]);
+        let epoch = bound.closed(window_end);
+        let expected = format!("{digest}:256:{}/{version}", self.name);
+        assert_eq!(bound.epochs[&epoch].1[operator], expected, "epoch {epoch}");
+    }
+
+    /// That each window has one score, which is what Keras says of it with the version that it names.
+    fn check_scores(&self, scored: &BTreeSet<(String, i64)>) {
+        let windows = self.topics.read(&self.topics.windows);
+        let folder = tempfile::tempdir().expect("a folder for a while");
+        let mut files = ["windows", "scores"].map(|name| folder.path().join(name)).to_vec();
+        dump(&files[0], &windows);
+        dump(&files[1], &self.topics.read(&self.topics.scores));
+        files.extend(MODELS.iter().map(|of| model(&format!("{of}.keras"))));
+        let files: Vec<_> = files.iter().map(PathBuf::as_path).collect();
+        println!("{}", python("scored_by.py", &files));
+        let of_window = |sent: &Sent| {
+            let window = sent.json();
+            (window["device"].as_str().unwrap().to_string(), window["window_end"].as_i64().unwrap())
+        };
+        assert_eq!(&windows.iter().map(of_window).collect::<BTreeSet<_>>(), scored);
+        assert!(scored.len() > 500, "only {} scores", scored.len());
+    }
+}
+
 #[test]
 fn crash_while_an_alias_moves_every_score_is_of_the_version_that_its_epoch_is_bound_to() {
-    let name = "moving health";
-    let models = ["health", "retrained"];
-    let register = |of: &&str| Mlflow::shared().register(name, &model(of), 1);
-    let digests: Vec<_> = models.iter().flat_map(register).collect();
-    Mlflow::shared().point(name, "champion", "1");
-    let topics = Topics::new(TestBroker::shared(), 2, 2);
-    let start = |layout| Start::of(|| scoring(&topics, name), layout, None, &[]);
-    let end = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| send_until(&topics, &end));
-        scope.spawn(|| move_until(name, models.len(), &end));
-        let last = kill_again_and_again(start, 6);
-        last.must_publish();
-        last.lives_for(last.age() + Duration::from_secs(4), |_| ());
-        end.store(true, Ordering::SeqCst);
-        // The last readings close every window but their own; draining closes that.
-        last.lives_for(last.age() + Duration::from_secs(2), |_| ());
-        last.signal("TERM");
-        last.end_well();
-    });
-
-    let bound = Bound::read(&topics);
-    let mut versions = BTreeSet::new();
-    let mut scored = BTreeSet::new();
-    for sent in topics.read(&topics.scores) {
+    let moved = Moved::run("moving health", "champion", &[]);
+    let bound = Bound::read(&moved.topics);
+    let (mut versions, mut scored) = (BTreeSet::new(), BTreeSet::new());
+    for sent in moved.topics.read(&moved.topics.scores) {
         let (device, window_end, version, digest) = of_score(&sent);
-        assert_eq!(digest, digests[version.parse::<usize>().expect("a number") - 1]);
-        let epoch = bound.closed(window_end);
-        let chosen = &bound.epochs[&epoch].1;
-        assert_eq!(*chosen, format!("{digest}:256:{name}/{version}"), "epoch {epoch}");
+        moved.check(&bound, "health", window_end, &version, &digest);
         assert!(scored.insert((device.clone(), window_end)), "{device} twice in {window_end}");
         versions.insert(version);
     }
-    assert_eq!(versions.len(), models.len(), "each of them has scored");
-    let windows = topics.read(&topics.windows);
-    let folder = tempfile::tempdir().expect("a folder for a while");
-    let mut files = ["windows", "scores"].map(|name| folder.path().join(name)).to_vec();
-    dump(&files[0], &windows);
-    dump(&files[1], &topics.read(&topics.scores));
-    files.extend(models.iter().map(|of| model(&format!("{of}.keras"))));
-    println!("{}", python("scored_by.py", &files.iter().map(PathBuf::as_path).collect::<Vec<_>>()));
-    let of_window = |sent: &Sent| {
-        let window = sent.json();
-        (window["device"].as_str().unwrap().to_string(), window["window_end"].as_i64().unwrap())
-    };
-    assert_eq!(windows.iter().map(of_window).collect::<BTreeSet<_>>(), scored);
-    assert!(scored.len() > 500, "only {} scores", scored.len());
+    assert_eq!(versions.len(), MODELS.len(), "each of them has scored");
+    moved.check_scores(&scored);
+}
+
+#[test]
+fn crash_while_the_alias_of_a_canary_moves_its_scores_are_of_its_epochs_version_and_count_once() {
+    let (name, candidates) = ("moving canary", TestBroker::shared().topic("candidates", 2));
+    let more = [
+        format!("--candidate.reference=models:/{name}@candidate"),
+        "--candidate.share=0.4".to_string(),
+        "--candidate.publish=true".to_string(),
+        format!("--topics.candidates={candidates}"),
+    ];
+    let moved = Moved::run(name, "candidate", &more);
+    let bound = Bound::read(&moved.topics);
+    let (mut versions, mut compared) = (BTreeSet::new(), BTreeMap::new());
+    for record in moved.topics.read(&candidates).iter().map(Sent::json) {
+        let text = |field: &str| record[field].as_str().expect("a text").to_string();
+        let window_end = record["window_end"].as_i64().expect("a number");
+        let version = text("candidate_version");
+        moved.check(&bound, "candidate", window_end, &version, &text("candidate_digest"));
+        assert_eq!((&record["version"], &record["published"]), (&json!("1"), &json!(true)));
+        versions.insert(version);
+        let window = (text("device"), window_end);
+        let before = compared.insert(window, record);
+        assert_eq!(before, None, "a window is compared twice");
+    }
+    assert_eq!(versions.len(), MODELS.len(), "each of them has been the candidate");
+    let (all, mut scored) = (compared.len(), BTreeSet::new());
+    for sent in moved.topics.read(&moved.topics.scores) {
+        let (device, window_end, version, digest) = of_score(&sent);
+        let window = (device, window_end);
+        match compared.remove(&window) {
+            Some(of) => {
+                assert_eq!(
+                    json!([version, digest]),
+                    json!([of["candidate_version"], of["candidate_digest"]])
+                );
+                assert_eq!(sent.json()["score"], of["candidate_score"]);
+            }
+            None => moved.check(&bound, "health", window_end, &version, &digest),
+        }
+        assert!(scored.insert(window), "twice: {sent:?}");
+    }
+    assert!(compared.is_empty(), "compared, and not published: {compared:?}");
+    assert!((scored.len() / 5..scored.len() / 2).contains(&all), "{all} of {}", scored.len());
+    moved.check_scores(&scored);
 }
 
 #[test]

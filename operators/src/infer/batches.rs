@@ -79,20 +79,21 @@ impl<D> Batch<D> {
     {
         let signature = self.version.model.signature();
         let width = signature.width();
+        let mut writer = rows.writer();
         self.count = 0;
         for Segment { at, items, .. } in &mut self.segments {
             let mut place = 0;
             while let Some(item) = items.get(place) {
                 row.clear();
                 item.row(row);
-                if row.len() == width && rows.set(self.count, row) {
+                if row.len() == width && writer.set(self.count, row) {
                     (self.count, place) = (self.count + 1, place + 1);
                     continue;
                 }
                 unfit(at, items.remove(place), reason(signature, row));
             }
         }
-        rows.clear_from(self.count);
+        writer.clear_from(self.count);
     }
 }
 

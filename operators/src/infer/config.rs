@@ -53,7 +53,7 @@ pub struct ModelConfig {
     pub wait_ms_max: u64,
     /// Threads beside each worker.
     pub threads: usize,
-    /// Batches given out ahead.
+    /// Batches given out ahead at most.
     pub inflight_max: usize,
     /// How long a batch may take.
     pub timeout_ms: u64,

@@ -40,7 +40,8 @@ pub struct InferOptions {
     pub wait_max: Duration,
     /// Threads beside each worker that call the model.
     pub threads: usize,
-    /// Batches that a worker gives to its threads ahead: those that are not at work wait there.
+    /// Batches that a worker gives to its threads ahead at most: those that are not at work wait there. More than one a
+    /// thread and one beyond are given only as long as their rows take at most 2 MiB.
     pub inflight_max: usize,
     /// How long a batch may take, before another thread tries it once more.
     pub timeout: Duration,

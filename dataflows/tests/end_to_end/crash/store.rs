@@ -1,5 +1,6 @@
 //! A state store that is away for a while, and topics that do not belong to it.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use tideflow::core::kafka::testing::TestBroker;
 use tideflow::core::kafka::{NewTopic, create_topics, delete_records, end_offsets};
 
 use super::job::{Job, published};
-use super::start::{Killed, Layout};
+use super::start::{Killed, Layout, newest_manifest};
 use super::view::View;
 use crate::program::{Ended, Metrics, device_health, run};
 use crate::python::model;
@@ -51,6 +52,35 @@ fn fault_a_start_on_a_full_disk_is_refused_and_leaves_nothing_wrong() {
     let words = "File too large";
     assert!(ended[0].code == 3 && ended[0].err.contains(words), "{ended:?}");
     job.start((1, 2)).end_well();
+    job.check();
+}
+
+/// A device of a few pages, mounted for one process in place of its store: what is on it is seen by way of `/proc`.
+#[test]
+fn fault_a_job_on_a_device_without_space_goes_on_publishing_and_takes_snapshots_when_it_is_larger()
+{
+    const MOUNT: &str = "mkdir -p \"$0\" && mount -t tmpfs -o size=32k disk \"$0\" && exec \"$@\"";
+    let job = Job::shared();
+    let store = job.store().to_str().expect("a name in ASCII").to_string();
+    let by = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", MOUNT, &store];
+    let run = job.start_by(&by, (1, 2), &["--job.snapshot_every=3"], None);
+    run.wait_until("a failed try", || run.said("No space left on device"));
+    run.must_publish();
+    let process = run.processes()[0].id().to_string();
+    let on_disk = PathBuf::from(format!("/proc/{process}/root{store}"));
+    assert_eq!(newest_manifest(&on_disk), None);
+    let as_it = ["--target", &process, "--user", "--mount", "--preserve-credentials"];
+    let larger = ["mount", "-o", "remount,size=64m", &store];
+    let larger = Command::new("nsenter").args(as_it).args(larger).status();
+    assert!(larger.is_ok_and(|status| status.success()), "it runs, and the mount is its own");
+    run.wait_until("a snapshot", || newest_manifest(&on_disk).is_some());
+    // The device goes with the process.
+    run.signal("STOP");
+    let copied = Command::new("cp").arg("-a").arg(on_disk.join(".")).arg(&store).status();
+    assert!(copied.is_ok_and(|status| status.success()), "there is room outside");
+    run.signal("KILL");
+    run.end_badly();
+    job.start((2, 1)).end_well();
     job.check();
 }
 
