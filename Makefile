@@ -57,7 +57,7 @@ mlflow: ## an MLflow server on this machine, for runs and versions of models [PO
 	@echo 'It is also its pages, for a browser. `export` the line above, or give MLFLOW=url to make.'
 	@echo 'It runs until: scripts/mlflow.sh stop'
 
-bench: ## measure, and write a report to benches/reports [PEERS=dir] [BENCH_ONLY=infer]
+bench: ## measure, and write a report to benches/reports [PEERS=dir] [BENCH_ONLY=engine|infer]
 	@scripts/setup.sh system
 	@scripts/bench.sh $(BENCH_ONLY)
 

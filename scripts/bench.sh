@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures Tideflow and writes a dated report to benches/reports; the time is in its name too where
-# there is one of that date. `bench.sh infer` measures inference only (scripts/bench-infer.sh), and
-# `bench.sh build` only builds what a comparison runs.
+# there is one of that date. `bench.sh infer` measures inference only (scripts/bench-infer.sh),
+# `bench.sh engine` all but that, and `bench.sh build` only builds what a comparison runs.
 #   PEERS=DIR           a side-by-side harness; without it the benches that need no peers run
 #   PEERS_WORK=DIR      where the harness builds and keeps its data (default: $TIDEFLOW_CACHE/peers)
 #   BENCH_PEERS="..."   engines beside ours (default: "drop-batch floor floor-fast flink kstreams")
@@ -19,8 +19,8 @@ cd "$(dirname "$0")/.."
 . scripts/bench-infer.sh
 only=${1:-}
 case $only in
-  '' | build | infer) ;;
-  *) echo "bench.sh $only: expected \`build\`, \`infer\` or nothing" >&2; exit 2 ;;
+  '' | build | engine | infer) ;;
+  *) echo "bench.sh $only: expected \`build\`, \`engine\`, \`infer\` or nothing" >&2; exit 2 ;;
 esac
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 date=$(date -u +%Y-%m-%d)
@@ -223,7 +223,7 @@ mkdir -p benches/reports
 {
   heading
   [ "$only" = infer ] || all_but_inference
-  inference
+  [ "$only" = engine ] || inference
 } | tee "$report.new"
 mv "$report.new" "$report"
 echo "report: $report" >&2

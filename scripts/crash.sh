@@ -35,6 +35,6 @@ line=$(scripts/kafka.sh start --dir "$work/kafka" --while $$ --remove)
 export TIDEFLOW_TEST_BROKERS=${line#BROKERS=} KILLS=$kills STALL_S=60
 echo "$kills kills; recovery is from the start of the processes to their first committed results"
 cargo test --locked --workspace --all-features --test end_to_end -- \
-    --exact "${tests[@]}" --nocapture --test-threads 1 | tee "$work/log" | grep --line-buffered -v '^{'
+    --exact "${tests[@]}" --nocapture --test-threads 1 | tee "$work/log" | sed -u '/^{/d'
 # Tests by other names would be none.
 grep -q "\"kills\":$kills," "$work/log" || { echo "expected a line with $kills kills, found none" >&2; exit 1; }

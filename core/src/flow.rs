@@ -303,8 +303,10 @@ impl<'s> Flow<'s> {
         self.inner.plan.borrow_mut().states.push(form);
     }
 
-    pub(crate) fn add_input(&self, source: &str, input: Option<String>) {
-        self.inner.plan.borrow_mut().inputs.insert(source.to_string(), input);
+    pub(crate) fn add_input(&self, source: &str, input: Option<String>, may_lose: bool) {
+        let mut plan = self.inner.plan.borrow_mut();
+        plan.inputs.insert(source.to_string(), input);
+        plan.may_lose.extend(may_lose.then(|| source.to_string()));
     }
 
     pub(crate) fn add_dead_letters(&self, letters: Box<dyn DeadLetters>) {

@@ -1,6 +1,6 @@
 //! What a graph consists of, and what must hold before it may start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{DeadLetters, ErrorKind, StateForm};
 
@@ -66,6 +66,8 @@ pub struct Plan {
     pub checks: Vec<Check>,
     /// What each source reads, by its name.
     pub inputs: Inputs,
+    /// The sources that go on where records are gone which they have not read.
+    pub may_lose: BTreeSet<String>,
     /// Of the operators that keep state, in the order of the nodes.
     pub states: Vec<StateForm>,
     /// Where dead letters go, in the order of the nodes.

@@ -113,6 +113,10 @@ pub trait SourceSpec {
     fn input(&self) -> Option<String> {
         None
     }
+    /// Whether it goes on where records of that are gone which it has not read.
+    fn may_lose(&self) -> bool {
+        false
+    }
     /// What must hold before it starts.
     fn checks(&self) -> Vec<Check>;
     /// Starts it on one worker.

@@ -55,6 +55,11 @@ impl Changes {
         changes
     }
 
+    /// Whether what was kept of a source or an operator of this name is dropped.
+    pub fn drops(&self, name: &String) -> bool {
+        self.dropped.contains(name)
+    }
+
     /// That no state is lost, but what may be.
     pub fn allowed(&self, drop_state: &[String]) -> Result<(), StartError> {
         if let Some((operator, found, known)) = self.migrated.iter().find(|(_, f, k)| f > k) {

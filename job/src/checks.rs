@@ -1,9 +1,12 @@
 //! What must hold before a job starts: its store is there, and its topics would lose nothing.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
-use tideflow_core::{Check, CheckFailure, Inputs, Plan, StateForm};
-use tideflow_state::{Generation, Store, check_brokers, check_log_topic};
+use tideflow_core::kafka::{KafkaError, offsets};
+use tideflow_core::{Check, CheckFailure, Inputs, Part, Plan, StateForm};
+use tideflow_state::{Generation, Manifest, Store, check_brokers, check_log_topic};
 
 use crate::StartError;
 use crate::changes::{Changes, same_as_before};
@@ -39,7 +42,8 @@ impl Job {
         let what = format!("state `{}`", self.config.state);
         let store = Check { key: what.clone(), what, after, advisory: false, run: Box::new(store) };
         let (job, inputs, states) = (self.clone(), plan.inputs.clone(), plan.states.clone());
-        let changes = move || job.changes(&inputs, &states).map_err(failure);
+        let may_lose = plan.may_lose.clone();
+        let changes = move || job.changes(&inputs, &may_lose, &states).map_err(failure);
         let what = "state of the operators".to_string();
         let after = Some(store.key.clone());
         let changes =
@@ -57,8 +61,39 @@ impl Job {
         Ok("will be made".to_string())
     }
 
+    /// That the records are there from where each source goes on, unless it goes on without.
+    fn still_there(
+        &self,
+        manifest: &Manifest,
+        inputs: &Inputs,
+        may_lose: &BTreeSet<String>,
+    ) -> Result<(), StartError> {
+        for (source, topic) in inputs {
+            let mut parts = manifest.parts.iter().filter(|part| part.source == *source).peekable();
+            let (Some(topic), Some(_)) = (topic, parts.peek()) else { continue };
+            let there = BTreeMap::from_iter(offsets(&self.kafka, topic)?);
+            for Part { partition, next: offset, .. } in parts {
+                let Some(Range { start: first, end }) = there.get(partition).cloned() else {
+                    continue;
+                };
+                let behind = *offset < first && !may_lose.contains(source);
+                if behind || *offset > end {
+                    let (topic, partition, offset) = (topic.clone(), *partition, *offset);
+                    let lost = KafkaError::OffsetsLost { topic, partition, offset, first, end };
+                    return Err(lost.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// What becomes of what was kept, in words.
-    fn changes(&self, inputs: &Inputs, states: &[StateForm]) -> Result<String, StartError> {
+    fn changes(
+        &self,
+        inputs: &Inputs,
+        may_lose: &BTreeSet<String>,
+        states: &[StateForm],
+    ) -> Result<String, StartError> {
         let begins_empty = Ok("begins empty".to_string());
         let Some(kept) = self.kept()? else { return begins_empty };
         if let Some(before) = kept.store.topics()? {
@@ -67,7 +102,15 @@ impl Job {
         let Some(manifest) = kept.next()? else { return begins_empty };
         let changes = Changes::between(&manifest, inputs, states);
         changes.allowed(&self.config.drop_state)?;
-        Ok(changes.to_string())
+        self.still_there(&manifest, inputs, may_lose)?;
+        let named = self.config.drop_state.iter();
+        let unknown: Vec<_> = named.filter(|name| !changes.drops(name)).cloned().collect();
+        Ok(match unknown[..] {
+            [] => changes.to_string(),
+            _ => {
+                format!("{changes}; `job.drop_state`: nothing is dropped of {}", unknown.join(", "))
+            }
+        })
     }
 }
 

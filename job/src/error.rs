@@ -1,10 +1,14 @@
 //! A start that does not take over.
 
+use std::fmt;
+
 use tideflow_core::kafka::KafkaError;
 use tideflow_core::{BuildError, Epoch, ErrorKind};
 use tideflow_sinks::files::FolderError;
 use tideflow_sinks::kafka::shard::{ReadProgressError, ShardError};
-use tideflow_state::{LogTopicError, ReadBindingsError, SnapshotError, StoreError, Superseded};
+use tideflow_state::{
+    LogTopicError, Manifest, ReadBindingsError, SnapshotError, Store, StoreError, Superseded,
+};
 
 /// Why a job cannot go on, here and now.
 #[derive(Debug, thiserror::Error)]
@@ -268,18 +272,39 @@ pub enum StartError {
     Answer(#[from] std::io::Error),
 }
 
-fn quoted(names: &[String]) -> String {
+fn quoted(names: &[impl fmt::Display]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 impl StartError {
-    /// Why a start cannot go on from the snapshot of this name, with the others of those that count.
-    pub(crate) fn of_snapshot(error: SnapshotError, name: &str, counted: &[String]) -> Self {
-        let others: Vec<_> = counted.iter().filter(|other| *other != name).cloned().collect();
-        let beside = match others[..] {
-            [] => "; no other snapshot counts".to_string(),
-            _ => format!("; `job.snapshot` can go on from {}", quoted(&others)),
+    /// Why a start cannot go on from the snapshot of this name, and from what it can: of the others that count, and of
+    /// savepoints, those that are whole. All of them is read: snapshots share objects.
+    pub(crate) fn of_snapshot(
+        error: SnapshotError,
+        name: &str,
+        counted: &[String],
+        store: &Store,
+    ) -> Self {
+        // A store that does not answer says nothing of the others.
+        if error.kind() == ErrorKind::Unavailable {
+            return error.into();
+        }
+        let is_whole =
+            |of: Result<Manifest, SnapshotError>| of.and_then(|m| store.check(&m)).is_ok();
+        let others: Vec<_> = counted.iter().filter(|other| *other != name).collect();
+        let mut whole = others.clone();
+        whole.retain(|other| is_whole(store.manifest(other)));
+        let mut savepoints = store.savepoints().unwrap_or_default();
+        savepoints.retain(|name| is_whole(store.savepoint(name)));
+        let mut beside = match (whole.is_empty(), others.is_empty()) {
+            (false, _) => format!("; `job.snapshot` can go on from {}", quoted(&whole)),
+            (true, true) => "; no other snapshot counts".to_string(),
+            (true, false) => "; nor is any other whole that counts".to_string(),
         };
+        if !savepoints.is_empty() {
+            let savepoints = quoted(&savepoints);
+            beside += &format!("; `state fork JOB --snapshot NAME` can go on from {savepoints}");
+        }
         StartError::Snapshot { source: Box::new(error), beside }
     }
 

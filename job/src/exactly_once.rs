@@ -173,7 +173,7 @@ impl Durability for ExactlyOnce {
             let (store, name, counted) = (store.clone(), name.clone(), notes.counted.clone());
             let restore = move |operator: &str, own: &dyn Fn(KeyGroup) -> bool| {
                 let read = store.read_state(&manifest, operator, own);
-                Ok(read.map_err(|error| StartError::of_snapshot(error, &name, &counted))?)
+                Ok(read.map_err(|error| StartError::of_snapshot(error, &name, &counted, &store))?)
             };
             flow.local(|| Ok::<_, BuildError>(RestoreFrom(Rc::new(restore))))?;
         }

@@ -184,7 +184,7 @@ impl Job {
             ("", None) => None,
             ("", Some(name)) => {
                 let read = store.manifest(name);
-                Some(read.map_err(|error| StartError::of_snapshot(error, name, &counted))?)
+                Some(read.map_err(|error| StartError::of_snapshot(error, name, &counted, &store))?)
             }
             (asked, _) => Some(asked_for(&store, &counted, asked)?),
         };

@@ -1,6 +1,6 @@
 //! Snapshots: one object a worker, and the manifest that says what they mean together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -320,6 +320,28 @@ impl Store {
         }
         restored.sort_by_key(|(group, ..)| *group);
         Ok(restored)
+    }
+
+    /// Reads all of a snapshot, one key group after the other: it may be more than fits into memory.
+    ///
+    /// # Errors
+    /// When a part is missing or damaged: the error names the first that is.
+    pub fn check(&self, manifest: &Manifest) -> Result<(), SnapshotError> {
+        manifest.operators.iter().try_for_each(|(operator, groups)| {
+            groups.keys().try_for_each(|number| {
+                self.read_state(manifest, operator, |group| group.0 == *number).map(drop)
+            })
+        })
+    }
+
+    /// The first object that a snapshot needs and that is not there.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub fn missing(&self, manifest: &Manifest) -> Result<Option<String>, StoreError> {
+        let there = BTreeSet::from_iter(self.names(SEGMENTS)?);
+        let missing = manifest.segments().find(|segment| !there.contains(*segment));
+        Ok(missing.map(|segment| format!("{SEGMENTS}/{segment}")))
     }
 
     /// The names of all manifests, in order: newest last.

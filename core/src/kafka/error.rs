@@ -154,10 +154,23 @@ impl KafkaError {
         let kind = match source {
             RdError::ClientConfig(..) | RdError::ClientCreation(_) => ErrorKind::Invalid,
             _ if code.is_some_and(away) => ErrorKind::Unavailable,
+            _ if code.is_some_and(refused) => ErrorKind::Invalid,
             _ => ErrorKind::Fatal,
         };
         KafkaError::Client { doing: doing.into(), reason: source.to_string(), kind }
     }
+}
+
+/// Codes that say the login lacks a right.
+fn refused(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::*;
+    matches!(
+        code,
+        ClusterAuthorizationFailed
+            | GroupAuthorizationFailed
+            | TopicAuthorizationFailed
+            | TransactionalIdAuthorizationFailed
+    )
 }
 
 /// Codes that say the cluster is not there or not ready, and may be soon.

@@ -31,7 +31,7 @@ impl<'s> Flow<'s> {
     ) -> Result<Sourced<'s, <S::Source as Source>::Item>, BuildError> {
         let node = self.node("source", name, spec.about(), &[])?;
         spec.checks().into_iter().for_each(|c| self.check(c));
-        self.add_input(name, spec.input());
+        self.add_input(name, spec.input(), spec.may_lose());
         let name = OperatorName::new(name);
 
         let mut builder = OperatorBuilder::new(name.as_str().to_string(), self.scope());

@@ -58,7 +58,7 @@ impl Job {
             let counted = self.counted()?;
             match counted.last() {
                 Some(newer) if *newer != name => name = newer.clone(),
-                _ => return Err(StartError::of_snapshot(error, &name, &counted)),
+                _ => return Err(StartError::of_snapshot(error, &name, &counted, store)),
             }
         }
         Ok(store.manifest(&name)?)
@@ -151,7 +151,7 @@ impl Kept {
         for _ in 0..LOOKS {
             let manifest = self.manifest(snapshot)?;
             match self.store.save(name, &manifest) {
-                Ok(()) => return Ok(manifest),
+                Ok(()) => return self.whole(name, manifest),
                 Err(SnapshotError::Store(StoreError::Taken { .. })) => {
                     return Err(StartError::SavepointIsThere { name: name.to_string() });
                 }
@@ -160,6 +160,17 @@ impl Kept {
             }
         }
         Err(StartError::SnapshotGone { name: self.manifest(snapshot)?.name() })
+    }
+
+    /// A savepoint that was just made: nothing of it is removed any more. It is kept where all of it can be read.
+    fn whole(&self, savepoint: &str, manifest: Manifest) -> Result<Manifest, StartError> {
+        match self.store.check(&manifest) {
+            Ok(()) => Ok(manifest),
+            Err(error) => {
+                self.store.remove_savepoint(savepoint)?;
+                Err(error.into())
+            }
+        }
     }
 
     /// Whether a job that runs has removed it, as it does with what two later snapshots have followed.

@@ -1,5 +1,6 @@
 //! Whether snapshots are whole.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use tideflow_core::{Restored, StateForm};
@@ -45,18 +46,37 @@ pub(super) fn verify(
     }
 }
 
+/// What is wrong with a snapshot: a line for each object that is, and each operator that does not read what it has
+/// kept. Of several key groups the first is told, and how many there are.
 fn problems(kept: &Kept, manifest: &Manifest, states: &[StateForm]) -> Vec<String> {
-    let problems = manifest.operators.keys().flat_map(|operator| {
+    let mut problems = BTreeMap::<String, (String, usize)>::new();
+    let mut found = |of: String, problem: String| {
+        problems.entry(of).or_insert((problem, 0)).1 += 1;
+    };
+    for (operator, groups) in &manifest.operators {
         let form = states.iter().find(|form| form.operator == *operator);
-        let unknown = form.is_none() && !kept.job.config.drop_state.contains(operator);
-        let unknown = unknown.then(|| format!("this graph has no operator `{operator}`"));
-        let damaged = kept.groups(manifest, operator).filter_map(move |found| match found {
-            Err(error) => Some(error.to_string()),
-            Ok(group) => unreadable(form?, &group),
-        });
-        unknown.into_iter().chain(damaged)
-    });
-    problems.collect()
+        if form.is_none() && !kept.job.config.drop_state.contains(operator) {
+            found(
+                format!("operator {operator}"),
+                format!("this graph has no operator `{operator}`"),
+            );
+        }
+        for (place, read) in groups.values().zip(kept.groups(manifest, operator)) {
+            match read {
+                Err(error) => found(format!("object {}", place.segment), error.to_string()),
+                Ok(group) => {
+                    if let Some(problem) = form.and_then(|form| unreadable(form, &group)) {
+                        found(format!("operator {operator}"), problem);
+                    }
+                }
+            }
+        }
+    }
+    let told = |(problem, count): (String, usize)| match count {
+        1 => problem,
+        _ => format!("{problem} (and {} more key groups there)", count - 1),
+    };
+    problems.into_values().map(told).collect()
 }
 
 /// Why an operator cannot read a key group.

@@ -1,6 +1,6 @@
 //! Numbers that add up to the same in any order, and that can be taken away again.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tideflow_core::differential_dataflow::difference::{
     Abelian, IsZero, Monoid, Multiply, Semigroup,
 };
@@ -18,11 +18,27 @@ use crate::window::{UNIT, fixed};
 /// let mean = Fixed::from(0.5).plus(Fixed::from(21.0)).mean(2);
 /// assert_eq!(mean, 10.75);
 /// ```
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fixed(i128);
+
+/// Exactly, in units of 2^-64; where people read it, the nearest float.
+impl Serialize for Fixed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match serializer.is_human_readable() {
+            true => self.value().serialize(serializer),
+            false => self.0.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Fixed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match deserializer.is_human_readable() {
+            true => f64::deserialize(deserializer).map(Fixed::from),
+            false => i128::deserialize(deserializer).map(Fixed),
+        }
+    }
+}
 
 impl From<f64> for Fixed {
     /// Rounded to the nearest; exact from 2^-12 on.

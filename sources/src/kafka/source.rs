@@ -235,6 +235,10 @@ impl<D: Event + ExchangeData + Clone> SourceSpec for KafkaSource<D> {
         Some(self.config.topic.clone())
     }
 
+    fn may_lose(&self) -> bool {
+        self.config.lost == Lost::Earliest
+    }
+
     fn checks(&self) -> Vec<Check> {
         let mut checks: Vec<_> =
             self.kafka.topic_checks(&self.config.topic, self.config.partitions).into();

@@ -9,7 +9,7 @@ use tideflow::sinks::kafka::Record;
 use tideflow::sinks::kafka::shard::{Note, Shard, ShardConfig, TRANSACTION_TIMEOUT_MS};
 
 use crate::fleet::{START, at};
-use crate::program::{Ended, Metrics, Running, device_health};
+use crate::program::{Ended, Metrics, Running, device_health, run};
 use crate::python::model;
 use crate::topics::Topics;
 
@@ -32,6 +32,10 @@ impl Starts {
         let mut command = device_health("run", &self.topics, &model("health"));
         command.args(["--job.snapshot_every=5", "--epochs.interval_ms=10"]).args(more);
         Running::start(&mut command)
+    }
+
+    fn checks(&self, more: &[&str]) -> Ended {
+        run(device_health("check", &self.topics, &model("health")).args(more))
     }
 
     /// To the end of the input, which closes all windows.
@@ -124,10 +128,14 @@ fn fault_input_that_was_deleted_before_it_was_read_stops_a_start_unless_it_may_g
     job.send(0, 100);
     delete_records(&job.topics.kafka, &job.topics.readings, &[(0, 140)]).expect("it is there");
 
-    let refused = job.to_the_end(&[]);
-    refused.with_code(2);
     let words = "partition 0: the job goes on at offset 100, but there are only offsets 140 to 200";
-    assert!(refused.err.contains(words), "{}", refused.err);
+    for Ended { code, out, err, .. } in [job.checks(&[]), job.to_the_end(&[])] {
+        let told = out + &err;
+        assert!(code == 2 && told.contains(words), "{code}: {told}");
+        // Whoever runs is not replaced by a start that cannot go on.
+        assert!(!told.contains("taking over"), "{told}");
+    }
+    job.checks(&["--readings.lost=earliest"]).with_code(0);
     let on = job.to_the_end(&["--readings.lost=earliest"]);
     on.with_code(0);
     assert!(on.err.contains("records are lost: going on"), "{}", on.err);

@@ -1,5 +1,7 @@
 //! What people ask of the state that a job has kept.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::Value;
 use tideflow::core::kafka::testing::TestBroker;
 
@@ -17,7 +19,7 @@ use crate::topics::{DEADLINE, Sent, Topics};
 fn suspended() -> Job<'static> {
     let job = Job::shared();
     let run = job.start((1, 2));
-    let mut taken = std::collections::BTreeSet::new();
+    let mut taken = BTreeSet::new();
     run.wait_until("two snapshots", || {
         taken.extend(job.newest_manifest());
         taken.len() > 1
@@ -172,11 +174,85 @@ fn fault_a_damaged_snapshot_is_named_and_the_one_before_it_is_gone_on_from() {
     let ended = job.asks(&["verify"]);
     refused(&ended, 1, "is damaged: expected checksum");
     let good = ended.out.lines().find_map(|line| line.strip_prefix("ok    ")).expect("one is left");
+    refused(&job.asks(&["savepoint", "bad"]), 1, "is damaged: expected checksum");
+    assert!(!well(job.asks(&["ls"])).contains("savepoint"));
     let said = job.start_with((1, 1), &["--job.snapshot=nope"], None).end_badly();
     assert!(said.contains("no snapshot `nope`: expected one of `"), "{said}");
     let said = job.start((1, 1)).end_badly();
     assert!(said.contains("is damaged") && said.contains(good), "{said}");
     job.start_with((1, 2), &[&format!("--job.snapshot={good}")], None).end_well();
+    job.check();
+}
+
+/// The objects that each manifest of a folder of the store names, by the manifest's name.
+fn objects(job: &Job<'_>, folder: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let entries = std::fs::read_dir(job.store().join(folder)).expect("it is there");
+    let entries = entries.map(|entry| entry.expect("readable").path());
+    let named = entries.map(|path| {
+        let text = std::fs::read(&path).expect("it is there");
+        let mut parts = serde_json::Deserializer::from_slice(&text).into_iter::<Value>();
+        let manifest = parts.next().expect("a manifest").expect("it is JSON");
+        let groups = manifest["operators"].as_object().expect("operators").values();
+        let places = groups.flat_map(|groups| groups.as_object().expect("groups").values());
+        let objects = places.map(|place| place["segment"].as_str().expect("a name").to_string());
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        (name, objects.collect())
+    });
+    named.collect()
+}
+
+#[test]
+fn fault_where_all_snapshots_need_what_is_missing_the_savepoint_that_does_not_is_told() {
+    let job = suspended();
+    well(job.asks(&["savepoint", "early"]));
+    let run = job.start_with((1, 1), &["--job.snapshot_every=2"], None);
+    let before = job.newest_manifest();
+    run.wait_until("snapshots", || job.newest_manifest() > before);
+    run.must_publish();
+    run.signal("TERM");
+    run.end_well();
+    let listed = well(job.asks(&["ls"]));
+    let counted = objects(&job, "manifest").into_iter();
+    let counted: Vec<_> = counted.filter(|(name, _)| listed.contains(name)).collect();
+    let [(older, of_older), (newest, of_newest)] = &counted[..] else { panic!("two: {listed}") };
+    let of_savepoint = &objects(&job, "savepoint")["early"];
+    let shared = of_older.intersection(of_newest).find(|object| !of_savepoint.contains(*object));
+    let object = format!("state/{}", shared.expect("not all has changed between the two"));
+    let aside = job.store().join("aside");
+    std::fs::rename(job.store().join(&object), &aside).expect("the folder is ours");
+
+    for snapshot in [newest, older] {
+        let asked = format!("--job.snapshot={snapshot}");
+        let said = job.start_with((1, 1), &[&asked], None).end_badly();
+        let on = "; nor is any other whole that counts; `state fork JOB --snapshot NAME` can go on from `early`";
+        assert!(said.contains(&format!("`{object}` is missing")) && said.contains(on), "{said}");
+    }
+    let ended = job.asks(&["ls"]);
+    refused(&ended, 1, "2 of 3 snapshots cannot be gone on from");
+    let line = |name: &str| ended.out.lines().find(|line| line.starts_with(name)).expect("listed");
+    let missing = format!("`{object}` is missing");
+    assert!(line(newest).ends_with(&format!("the next start is refused: {missing}")), "{ended:?}");
+    assert!(line(older).ends_with(&format!("cannot be gone on from: {missing}")), "{ended:?}");
+    assert!(line("early").ends_with("  savepoint"), "{ended:?}");
+    let ended = job.asks(&["verify"]);
+    refused(&ended, 1, "2 of 3 snapshots cannot be gone on from");
+    assert_eq!(ended.out.matches("FAIL  ").count(), 2, "{}", ended.out);
+    refused(&job.asks(&["savepoint", "bad"]), 1, "is missing");
+    // A manifest that is gone, or none, keeps nothing else from the list.
+    let path = job.store().join("manifest").join(newest);
+    let text = std::fs::read(&path).expect("it is there");
+    for damaged in [Some(&text[..10]), None] {
+        match damaged {
+            Some(text) => std::fs::write(&path, text).expect("the folder is ours"),
+            None => std::fs::remove_file(&path).expect("it is there"),
+        }
+        let ended = job.asks(&["ls"]);
+        refused(&ended, 1, &format!("the next start is refused: manifest `{newest}`: "));
+        assert!(ended.out.contains(older) && ended.out.ends_with("  savepoint\n"), "{ended:?}");
+    }
+    std::fs::write(&path, text).expect("the folder is ours");
+    std::fs::rename(&aside, job.store().join(&object)).expect("the folder is ours");
+    job.start((2, 1)).end_well();
     job.check();
 }
 

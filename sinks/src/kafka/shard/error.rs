@@ -112,7 +112,7 @@ pub enum ReadProgressError {
     /// Another start had the number of this one.
     #[error(
         "topic `{topic}` partition {partition}: another start was generation {own} too: what the job has in \
-         its state store was set back. The next start has a number of its own again"
+         its state store was set back. Each start made since then is told once; then one has a number of its own"
     )]
     Reused {
         /// The topic.
