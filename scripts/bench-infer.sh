@@ -4,7 +4,6 @@
 inference() {
   local networks=.tideflow/bench round
   local figures=$networks/figures.jsonl scores=$networks/scores.jsonl
-  export TENSORFLOW_DIR=${TENSORFLOW_DIR:-$PWD/.tideflow/native/lib}
   [ -z "${PEERS:-}" ] || [ -e "$PEERS_WORK/model/ffnn.onnx" ] || "$PEERS/build.sh" model >&2
   make_networks
   : > "$figures"

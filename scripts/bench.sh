@@ -23,6 +23,7 @@ case $only in
   *) echo "bench.sh $only: expected \`build\`, \`engine\`, \`infer\` or nothing" >&2; exit 2 ;;
 esac
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
+export TENSORFLOW_DIR=${TENSORFLOW_DIR:-$PWD/.tideflow/native/lib}
 date=$(date -u +%Y-%m-%d)
 report=benches/reports/$date.md
 [ ! -e "$report" ] || report=benches/reports/$date-$(date -u +%H%M%S).md

@@ -66,11 +66,14 @@ impl Running {
     /// # Errors
     /// When it does not come.
     pub fn line(&self, text: &str) -> Result<(Instant, String)> {
+        let mut last = String::new();
         loop {
-            let line = self.lines.recv_timeout(PATIENCE).context(format!("no `{text}`"))?;
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.with_context(|| format!("no `{text}`, the last it said: {last}"))?;
             if line.1.contains(text) {
                 return Ok(line);
             }
+            last = line.1;
         }
     }
 
