@@ -28,7 +28,7 @@ sources() {
 }
 
 scripts/setup.sh python native
-export PYTHONPATH=benches
+export PYTHONPATH=benches TENSORFLOW_DIR=${TENSORFLOW_DIR:-$PWD/.tideflow/native/lib}
 # Before minutes are spent on building.
 .tideflow/venv/bin/python -m quality.data "$data"
 if [ -z "$detect" ]; then
