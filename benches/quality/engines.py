@@ -104,14 +104,16 @@ def write(file: Path, engines: Engines) -> None:
 
 def judge(detect: Detect, learnt: Engines, shown: Engines, folder: Path) -> dict[int, float]:
     """What `detect` says of the engines shown, having learnt from the others: cycles left by unit."""
-    folder.mkdir(parents=True)
-    write(folder / "train_FD001.txt", learnt)
-    write(folder / "test_FD001.txt", shown)
-    detect.run("cmapss", folder, folder)
-    with open(folder / "rul.csv", newline="") as text:
+    # Results do not lie among recordings.
+    recordings, results = folder / "in", folder / "out"
+    recordings.mkdir(parents=True)
+    write(recordings / "train_FD001.txt", learnt)
+    write(recordings / "test_FD001.txt", shown)
+    detect.run("cmapss", recordings, results)
+    with open(results / "rul.csv", newline="") as text:
         said = {int(row["unit"]): float(row["rul"]) for row in csv.DictReader(text)}
     if said.keys() != shown.keys():
-        raise DataError(f"`{folder}/rul.csv`: expected units {sorted(shown)}, found {sorted(said)}")
+        raise DataError(f"`{results}/rul.csv`: expected units {sorted(shown)}, found {sorted(said)}")
     return said
 
 

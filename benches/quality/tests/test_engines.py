@@ -10,7 +10,8 @@ from quality import engines
 from quality.data import DataError
 from quality.program import Detect, ProgramError
 
-# Says of each engine shown how many cycles it has been shown; refuses engines that it has learnt from.
+# Says of each engine shown how many cycles it has been shown; refuses engines that it has learnt from, and results
+# among the recordings.
 STAND_IN = f"""#!{sys.executable}
 import sys
 from pathlib import Path
@@ -21,7 +22,11 @@ if {{sensor for _, _, sensor in learnt}} & {{sensor for _, _, sensor in rows}}:
     sys.exit("judged what was learnt from")
 shown = [unit for unit, _, _ in rows]
 lines = [f"{{unit}},{{shown.count(unit)}}\\n" for unit in dict.fromkeys(shown)]
-(Path(options["--out"]) / "rul.csv").write_text("unit,rul\\n" + "".join(lines))
+out = Path(options["--out"]).resolve()
+out.mkdir(parents=True, exist_ok=True)
+if out.is_relative_to(Path(options["--in"]).resolve()):
+    sys.exit("results among the recordings")
+(out / "rul.csv").write_text("unit,rul\\n" + "".join(lines))
 print("judged; results in", options["--out"])
 """
 
@@ -81,7 +86,7 @@ def test_no_engine_is_judged_by_what_has_learnt_from_it_and_cuts_hide_the_rest(d
 def test_what_is_held_out_is_written_with_its_numbers(detect, tmp_path):
     said = engines.judge(detect, lives({1: 3}), lives({2: 2, 5: 4}), tmp_path / "fold")
     assert said == {2: 2.0, 5: 4.0}
-    assert (tmp_path / "fold/train_FD001.txt").read_text() == "1 1 1.5\n1 2 1.5\n1 3 1.5\n"
+    assert (tmp_path / "fold/in/train_FD001.txt").read_text() == "1 1 1.5\n1 2 1.5\n1 3 1.5\n"
 
 
 def test_the_stand_in_tells_when_an_engine_was_learnt_from(detect, tmp_path):
