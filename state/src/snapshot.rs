@@ -322,16 +322,28 @@ impl Store {
         Ok(restored)
     }
 
-    /// Reads all of a snapshot, one key group after the other: it may be more than fits into memory.
+    /// An operator's state, one key group after the other: all of it may be more than fits into memory.
+    pub fn groups<'a>(
+        &'a self,
+        manifest: &'a Manifest,
+        operator: &'a str,
+    ) -> impl Iterator<Item = Result<Restored, SnapshotError>> + 'a {
+        let numbers = manifest.operators.get(operator).into_iter().flat_map(|of| of.keys());
+        numbers.flat_map(move |number| {
+            match self.read_state(manifest, operator, |group| group.0 == *number) {
+                Ok(groups) => groups.into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error)],
+            }
+        })
+    }
+
+    /// Reads all of a snapshot.
     ///
     /// # Errors
     /// When a part is missing or damaged: the error names the first that is.
     pub fn check(&self, manifest: &Manifest) -> Result<(), SnapshotError> {
-        manifest.operators.iter().try_for_each(|(operator, groups)| {
-            groups.keys().try_for_each(|number| {
-                self.read_state(manifest, operator, |group| group.0 == *number).map(drop)
-            })
-        })
+        let mut operators = manifest.operators.keys();
+        operators.try_for_each(|name| self.groups(manifest, name).try_for_each(|g| g.map(drop)))
     }
 
     /// The first object that a snapshot needs and that is not there.

@@ -35,7 +35,7 @@ pub(super) fn export(
     let meant = |form: &&StateForm| wanted.operator.is_none_or(|name| name == form.operator);
     for form in states.iter().filter(meant) {
         let operator = serde_json::json!(form.operator);
-        for found in kept.groups(&manifest, &form.operator) {
+        for found in kept.store.groups(&manifest, &form.operator) {
             let (group, version, bytes) = match found {
                 Ok(found) => found,
                 Err(error) => {

@@ -27,8 +27,12 @@ impl Job {
         for name in &names {
             let (counts, next) = (kept.counted.contains(name), next == Some(name));
             let row = Row::of(kept, store.manifest(name))?;
-            // By the running job.
-            if row.problem.is_some() && counts && kept.is_gone(name)? {
+            // Removed by the running job.
+            let gone = || match counts {
+                true => kept.is_gone(name),
+                false => Ok(!store.manifests()?.contains(name)),
+            };
+            if row.problem.is_some() && gone()? {
                 continue;
             }
             of += usize::from(counts);

@@ -8,7 +8,7 @@ mod verify;
 use std::io::Write;
 use std::sync::Arc;
 
-use tideflow_core::{Restored, StateForm, StateRequest};
+use tideflow_core::{StateForm, StateRequest};
 use tideflow_sinks::kafka::shard::look_at_progress;
 use tideflow_state::{Generation, Manifest, SnapshotError, Store, StoreError, check_log_topic};
 
@@ -184,21 +184,6 @@ impl Kept {
         Ok(match self.is_gone(name)? {
             true => StartError::SnapshotGone { name: name.to_string() },
             false => error.into(),
-        })
-    }
-
-    /// An operator's state, one key group after the other: all of it may be more than fits into memory.
-    fn groups<'a>(
-        &'a self,
-        manifest: &'a Manifest,
-        operator: &'a str,
-    ) -> impl Iterator<Item = Result<Restored, SnapshotError>> + 'a {
-        let numbers = manifest.operators.get(operator).into_iter().flat_map(|of| of.keys());
-        numbers.flat_map(move |number| {
-            match self.store.read_state(manifest, operator, |group| group.0 == *number) {
-                Ok(groups) => groups.into_iter().map(Ok).collect(),
-                Err(error) => vec![Err(error)],
-            }
         })
     }
 }

@@ -61,7 +61,7 @@ fn problems(kept: &Kept, manifest: &Manifest, states: &[StateForm]) -> Vec<Strin
                 format!("this graph has no operator `{operator}`"),
             );
         }
-        for (place, read) in groups.values().zip(kept.groups(manifest, operator)) {
+        for (place, read) in groups.values().zip(kept.store.groups(manifest, operator)) {
             match read {
                 Err(error) => found(format!("object {}", place.segment), error.to_string()),
                 Ok(group) => {

@@ -211,6 +211,8 @@ fn fault_where_all_snapshots_need_what_is_missing_the_savepoint_that_does_not_is
     run.must_publish();
     run.signal("TERM");
     run.end_well();
+    // The last snapshot's cleaning up is not waited for.
+    well(job.asks(&["gc"]));
     let listed = well(job.asks(&["ls"]));
     let counted = objects(&job, "manifest").into_iter();
     let counted: Vec<_> = counted.filter(|(name, _)| listed.contains(name)).collect();
