@@ -242,7 +242,7 @@ impl<D: Features + ExchangeData + Clone> Run<D> {
     fn ahead(&self, version: &Version) -> usize {
         let InferOptions { threads, inflight_max, .. } = self.options;
         let bytes = version.id.batch_rows * version.model.signature().width() * size_of::<f64>();
-        inflight_max.min((CACHED / bytes).max(threads + 1))
+        inflight_max.min((CACHED / bytes.max(1)).max(threads + 1))
     }
 
     /// Memory for the rows of a call of this version: that of another one's is of no use any more.

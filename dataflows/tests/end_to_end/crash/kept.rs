@@ -217,24 +217,33 @@ fn fault_where_all_snapshots_need_what_is_missing_the_savepoint_that_does_not_is
     let counted = objects(&job, "manifest").into_iter();
     let counted: Vec<_> = counted.filter(|(name, _)| listed.contains(name)).collect();
     let [(older, of_older), (newest, of_newest)] = &counted[..] else { panic!("two: {listed}") };
+    // Something that both need; where all has changed between them, something of each.
     let of_savepoint = &objects(&job, "savepoint")["early"];
     let shared = of_older.intersection(of_newest).find(|object| !of_savepoint.contains(*object));
-    let object = format!("state/{}", shared.expect("not all has changed between the two"));
-    let aside = job.store().join("aside");
-    std::fs::rename(job.store().join(&object), &aside).expect("the folder is ours");
+    let missing = [of_newest, of_older].map(|of_snapshot| {
+        let own = || of_snapshot.difference(of_savepoint).next().expect("something has changed");
+        format!("state/{}", shared.unwrap_or_else(own))
+    });
+    let aside = |object: &str| job.store().join(object.replace('/', "-"));
+    let lost: BTreeSet<_> = missing.iter().collect();
+    for object in &lost {
+        std::fs::rename(job.store().join(object), aside(object)).expect("the folder is ours");
+    }
+    let missing = missing.each_ref().map(|object| format!("`{object}` is missing"));
 
-    for snapshot in [newest, older] {
+    for (snapshot, missing) in [newest, older].into_iter().zip(&missing) {
         let asked = format!("--job.snapshot={snapshot}");
         let said = job.start_with((1, 1), &[&asked], None).end_badly();
         let on = "; nor is any other whole that counts; `state fork JOB --snapshot NAME` can go on from `early`";
-        assert!(said.contains(&format!("`{object}` is missing")) && said.contains(on), "{said}");
+        assert!(said.contains(missing) && said.contains(on), "{said}");
     }
     let ended = job.asks(&["ls"]);
     refused(&ended, 1, "2 of 3 snapshots cannot be gone on from");
     let line = |name: &str| ended.out.lines().find(|line| line.starts_with(name)).expect("listed");
-    let missing = format!("`{object}` is missing");
-    assert!(line(newest).ends_with(&format!("the next start is refused: {missing}")), "{ended:?}");
-    assert!(line(older).ends_with(&format!("cannot be gone on from: {missing}")), "{ended:?}");
+    let [of_newest, of_older] = &missing;
+    let refused_for = format!("the next start is refused: {of_newest}");
+    assert!(line(newest).ends_with(&refused_for), "{ended:?}");
+    assert!(line(older).ends_with(&format!("cannot be gone on from: {of_older}")), "{ended:?}");
     assert!(line("early").ends_with("  savepoint"), "{ended:?}");
     let ended = job.asks(&["verify"]);
     refused(&ended, 1, "2 of 3 snapshots cannot be gone on from");
@@ -253,7 +262,9 @@ fn fault_where_all_snapshots_need_what_is_missing_the_savepoint_that_does_not_is
         assert!(ended.out.contains(older) && ended.out.ends_with("  savepoint\n"), "{ended:?}");
     }
     std::fs::write(&path, text).expect("the folder is ours");
-    std::fs::rename(&aside, job.store().join(&object)).expect("the folder is ours");
+    for object in &lost {
+        std::fs::rename(aside(object), job.store().join(object)).expect("the folder is ours");
+    }
     job.start((2, 1)).end_well();
     job.check();
 }
