@@ -22,7 +22,13 @@ fn fault_a_broker_killed_while_the_graph_is_busy_is_waited_for_and_nothing_is_lo
     topics.send(first.iter().cloned());
 
     let mut graph = device_health("run", &topics, &model("health"));
-    let flags = ["--workers.threads=2", "--run.on_stop=drain", "--readings.idle_after_ms=100"];
+    let flags = [
+        "--workers.threads=2",
+        "--run.on_stop=drain",
+        "--readings.idle_after_ms=100",
+        // However long the broker takes to start, it does not end a transaction of the frozen graph.
+        "--job.transaction_timeout_ms=600000",
+    ];
     let graph = Running::start(graph.args(flags));
     let windowed = |n: usize| {
         let what = format!("{n} read");
