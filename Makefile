@@ -35,6 +35,14 @@ crash: ## kill a job again and again, and compare what it publishes [KILLS=200]
 	@scripts/setup.sh system python native
 	@scripts/crash.sh $(or $(KILLS),200)
 
+cluster-test: ## three hosts on this machine, as root: the launcher, and a job that loses processes and hosts
+	@scripts/setup.sh system tests python native
+	@scripts/cluster-test.sh
+
+terraform: ## check the modules, and apply the examples as root [PART="check|aws|local"]
+	@scripts/setup.sh tests python
+	@scripts/terraform.sh $(PART)
+
 train: ## train a model: MODEL=name [DATA=path] [OUT=dir] [MLFLOW=url, also registers a version]
 	@scripts/setup.sh system python native
 	$(training) train '$(MODEL)' $(if $(OUT),--out '$(OUT)') $(if $(data),--data '$(data)') $(registry)
@@ -43,6 +51,8 @@ ifeq ($(MODEL),health)
 endif
 
 detect: ## judge recordings: FORMAT=skab|nab|cmapss IN=dir OUT=dir [WORKERS=1]
+	@[ -n '$(FORMAT)' ] || { echo 'make detect: expected FORMAT=skab, nab or cmapss' >&2; exit 2; }
+	@[ -d '$(IN)' ] || { echo "make detect: expected the recordings' folder in IN, found \`$(IN)\`" >&2; exit 2; }
 	@scripts/setup.sh system python native
 	@cargo build --release --locked --quiet --package tideflow-dataflows --bin detect
 	@$${CARGO_TARGET_DIR:-target}/release/detect --format '$(FORMAT)' --in '$(IN)' --out '$(or $(OUT),.tideflow/detect)' --workers $(or $(WORKERS),1)
@@ -82,4 +92,4 @@ clean: ## remove what was built here; downloads, .tideflow/state of jobs and .ti
 	cargo clean
 	[ ! -d .tideflow ] || find .tideflow -mindepth 1 -maxdepth 1 ! -name state ! -name mlflow -exec rm -rf {} +
 
-.PHONY: help setup build demo demo-real test crash train detect promote mlflow bench quality bench-build fmt lint docs clean
+.PHONY: help setup build demo demo-real test crash cluster-test terraform train detect promote mlflow bench quality bench-build fmt lint docs clean

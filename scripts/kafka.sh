@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # A single Apache Kafka broker (KRaft) on loopback, from Maven's jars: for tests, demos and benches.
 #
-#   scripts/kafka.sh start  [--dir DIR] [--port PORT] [--secure] [--while PID [--remove]]
+#   scripts/kafka.sh start  [--dir DIR] [--host ADDRESS] [--port PORT] [--secure] [--while PID [--remove]]
 #   scripts/kafka.sh stop   [--dir DIR] [--kill]
 #   scripts/kafka.sh status [--dir DIR]
 #
 # start   prints BROKERS=127.0.0.1:PORT once the broker answers. A folder that has run before keeps
-#         its port and its data.
+#         its address, its port and its data.
 # --dir   data, settings, log and process id; .tideflow/kafka by default.
+# --host  an address of this machine that clients reach, without encryption: 127.0.0.1 by default.
 # --port  0, the default, takes a free one.
 # --secure also listens on two encrypted ports, printed as TLS= and SASL=: the certificate is
 #         DIR/ca.pem; the login is `tideflow` with `secret`, by PLAIN or SCRAM.
@@ -26,10 +27,11 @@ fail() { echo "kafka.sh: $*" >&2; exit 1; }
 usage() { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | sed '$d'; exit 2; }
 
 command=${1:-}; [ $# -gt 0 ] && shift
-dir=$here/../.tideflow/kafka; port=0; secure=; while_pid=; remove=; signal=TERM
+dir=$here/../.tideflow/kafka; host=; port=0; secure=; while_pid=; remove=; signal=TERM
 while [ $# -gt 0 ]; do
     case $1 in
         --dir) dir=${2:?--dir needs a folder}; shift ;;
+        --host) host=${2:?--host needs an address}; shift ;;
         --port) port=${2:?--port needs a number}; shift ;;
         --while) while_pid=${2:?--while needs a process id}; shift ;;
         --secure) secure=yes ;;
@@ -57,7 +59,7 @@ fetch_jars() {
     mv -T "$new" "$jars" 2> /dev/null || rm -rf "$new"
 }
 
-listening() { (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null; }
+listening() { (exec 3<> "/dev/tcp/$host/$1") 2> /dev/null; }
 
 # Below the ports that outgoing connections are given, so that none of those can take ours.
 free_port() {
@@ -74,7 +76,7 @@ free_port() {
 answers() {
     local reply
     reply=$(exec 2> /dev/null
-        exec 3<> "/dev/tcp/127.0.0.1/$1" || exit 0
+        exec 3<> "/dev/tcp/$host/$1" || exit 0
         printf '\x00\x00\x00\x0f\x00\x03\x00\x07\x00\x00\x00\x01\xff\xff\x00\x00\x00\x00\x00' >&3
         timeout 2 head -c 16 <&3 | od -An -v -tx1 | tr -d ' \n')
     [ "${reply:24:8}" = 00000001 ]
@@ -88,7 +90,7 @@ running() {
 }
 
 write_settings() {
-    local controller=$2 listeners=CLIENTS://127.0.0.1:$1
+    local controller=$2 listeners=CLIENTS://$host:$1
     local map=CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT
     if [ -n "$secure" ]; then
         listeners=$listeners,TLS://127.0.0.1:$tls,SASL://127.0.0.1:$sasl
@@ -163,7 +165,8 @@ launch() {
     # Before it is ready: whoever wanted it may be gone by then.
     [ -z "$while_pid" ] || watch
     trap 'stop; exit 1' INT TERM
-    local deadline=$((SECONDS + 60))
+    # A busy disk may hold it up for a minute.
+    local deadline=$((SECONDS + 180))
     while [ $SECONDS -lt $deadline ]; do
         running > /dev/null || kill -0 "$(cat "$dir/pid")" 2> /dev/null || return 1
         answers "$1" && return
@@ -198,7 +201,8 @@ start() {
         prepare "$use" || fail "could not format $dir/data"
         if launch "$use"; then
             echo "$use" > "$dir/port"
-            echo "BROKERS=127.0.0.1:$use"
+            echo "$host" > "$dir/host"
+            echo "BROKERS=$host:$use"
             [ -z "$secure" ] || printf 'TLS=127.0.0.1:%s\nSASL=127.0.0.1:%s\n' "$tls" "$sasl"
             return
         fi
@@ -218,12 +222,13 @@ stop() {
 }
 
 [ -d "$dir" ] && dir=$(cd "$dir" && pwd)
+: "${host:=$(cat "$dir/host" 2> /dev/null || echo 127.0.0.1)}"
 case $command in
     start) start ;;
     stop) stop ;;
     status)
         if running > /dev/null && answers "$(cat "$dir/port")"; then
-            echo "BROKERS=127.0.0.1:$(cat "$dir/port")"
+            echo "BROKERS=$host:$(cat "$dir/port")"
         else
             echo "no broker runs in $dir"; exit 1
         fi ;;

@@ -29,7 +29,7 @@ deny() {
 
 scripts() {
     local script
-    for script in scripts/*.sh .ci/run; do bash -n "$script"; done
+    for script in scripts/*.sh terraform/*/*.sh terraform/modules/*/*.sh .ci/run; do bash -n "$script"; done
 }
 
 schemas() {

@@ -4,7 +4,8 @@
 #   system   looks for what the operating system provides for building and for the demos; prints the
 #            one line that installs what is missing (with --install: runs it)
 #   tests    the same for what tests, lints and benches use besides: Java and Maven, from which
-#            scripts/kafka.sh makes a Kafka, rustfmt and clippy
+#            scripts/kafka.sh makes a Kafka, ssh and iproute2, from which
+#            terraform/modules/local/hosts.sh makes hosts, rustfmt and clippy
 #   python   a Python environment with TensorFlow, from models/training/requirements.txt, shared by
 #            all checkouts in ${TIDEFLOW_CACHE:-~/.cache/tideflow} and linked as .tideflow/venv
 #   mlflow   an environment with the MLflow server that scripts/mlflow.sh starts, from
@@ -84,6 +85,10 @@ test_packages() {
     java=$(java_version || true)
     [ "${java:-0}" -ge 17 ] || java_package
     have mvn || echo maven
+    have ssh || echo openssh-client
+    # Debian's own starts a server of its own where there is an init; tests need the program alone.
+    PATH=$PATH:/usr/sbin:/sbin have sshd || echo openssh-server
+    PATH=$PATH:/usr/sbin:/sbin have ip || echo iproute2
 }
 
 check_rust() {

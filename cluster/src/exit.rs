@@ -19,6 +19,8 @@ pub enum Exit {
     Unreachable = 3,
     /// Another start of the job has taken over.
     Superseded = 4,
+    /// Another process of the job is lost: all are to be started again.
+    PeerLost = 5,
     /// A panic: an error in the program.
     Panicked = 70,
     /// A second signal arrived while it was stopping.
@@ -27,12 +29,13 @@ pub enum Exit {
 
 impl Exit {
     /// Every code.
-    pub const ALL: [Exit; 7] = [
+    pub const ALL: [Exit; 8] = [
         Exit::Done,
         Exit::Failed,
         Exit::Refused,
         Exit::Unreachable,
         Exit::Superseded,
+        Exit::PeerLost,
         Exit::Panicked,
         Exit::SecondSignal,
     ];
@@ -56,6 +59,7 @@ impl Exit {
             Exit::Superseded => {
                 "another start of the job has taken over: do not start this one again"
             }
+            Exit::PeerLost => "another process of the job is lost: all are to be started again",
             Exit::Panicked => "panic: an error in the program",
             Exit::SecondSignal => "left at once on a second signal",
         }

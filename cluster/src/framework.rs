@@ -9,6 +9,7 @@ use tideflow_core::{Ending, EpochSettings, Secret};
 use crate::hostfile::hosts_of;
 use crate::http;
 use crate::logs;
+use crate::mesh::TlsFiles;
 use crate::settings::{Problem, Refused, Settings};
 
 /// The defaults and manual of [`FrameworkConfig`].
@@ -39,8 +40,20 @@ pub struct WorkersConfig {
     pub process: usize,
     /// The host file; empty for a single process.
     pub hostfile: PathBuf,
+    /// Certificates of the authorities that the processes trust; empty for plain text.
+    pub ca_file: PathBuf,
+    /// This process's certificate.
+    pub certificate_file: PathBuf,
+    /// The key of that.
+    pub key_file: PathBuf,
+    /// What proves that a process belongs to the job.
+    pub token: Secret,
     /// Longest wait for the other processes, in milliseconds.
     pub join_timeout_ms: u64,
+    /// How long another process may say nothing, in milliseconds.
+    pub lost_after_ms: u64,
+    /// How long a worker may be at one thing, in milliseconds.
+    pub step_timeout_ms: u64,
 }
 
 /// How input is cut into epochs.
@@ -121,6 +134,11 @@ impl FrameworkConfig {
         if let Err(reason) = http::address(&config.http) {
             problems.push(settings.refuse("http.bind", reason));
         }
+        problems.extend(config.workers.half_encrypted().map(|key| {
+            let reason = "expected a file, as one of `workers.ca_file`, `workers.certificate_file` and \
+                          `workers.key_file` is set";
+            settings.refuse(key, reason)
+        }));
         if config.hostfile().is_none() && config.workers.process != 0 {
             problems.push(Problem::Value {
                 place: settings.place("workers.process"),
@@ -145,6 +163,30 @@ impl FrameworkConfig {
 
     fn hostfile(&self) -> Option<&Path> {
         Some(self.workers.hostfile.as_path()).filter(|p| !p.as_os_str().is_empty())
+    }
+}
+
+impl WorkersConfig {
+    /// What encrypts between processes, where anything does.
+    pub fn tls(&self) -> Option<TlsFiles> {
+        let set = !self.ca_file.as_os_str().is_empty();
+        set.then(|| TlsFiles {
+            ca: self.ca_file.clone(),
+            certificate: self.certificate_file.clone(),
+            key: self.key_file.clone(),
+        })
+    }
+
+    /// A file that is missing beside others.
+    fn half_encrypted(&self) -> Option<&'static str> {
+        let files = [
+            ("workers.ca_file", &self.ca_file),
+            ("workers.certificate_file", &self.certificate_file),
+            ("workers.key_file", &self.key_file),
+        ];
+        let missing = files.iter().filter(|(_, path)| path.as_os_str().is_empty());
+        let missing: Vec<_> = missing.map(|(key, _)| *key).collect();
+        missing.first().copied().filter(|_| missing.len() < files.len())
     }
 }
 

@@ -7,21 +7,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use tideflow_core::timely::{CommunicationConfig, Config, WorkerConfig};
+use tideflow_core::timely::Config;
 use tideflow_core::{
     Backtest, BuildError, Check, CheckFailure, Compare, Durability, Ending, ErrorKind, Flow, Job,
-    LogOnly, Metrics, OptionProblem, Plan, RecentBindings, Stop, execute, plan, plan_of,
+    LogOnly, Metrics, OptionProblem, Plan, RecentBindings, RunError, Stop, Workers, execute, plan,
+    plan_of,
 };
 
 use crate::backtest::{Outcome, readings, show_progress};
 use crate::exit::Exit;
-use crate::features;
+use crate::hang::watch_workers;
 use crate::http::Pages;
 use crate::settings::{Problem, Settings};
 use crate::thread_busy::BusyThreads;
 use crate::{
     Finding, GraphFormat, GraphSpec, ModelSetting, Question, RunFailure, Runner, Setup, main_with,
 };
+use crate::{features, meeting, panic};
 
 /// A graph as a binary: its name, its options, and the function that builds it.
 ///
@@ -91,21 +93,12 @@ impl<C> GraphRunner<C> {
     }
 }
 
-/// Timely's configuration: threads alone, or one of several processes.
+/// Timely's configuration for the threads of one process.
 fn timely_config<C>(setup: &Setup<C>) -> Config {
-    let workers = &setup.framework.workers;
-    let communication = match setup.hosts.len() {
-        0 | 1 if workers.threads == 1 => CommunicationConfig::Thread,
-        0 | 1 => CommunicationConfig::Process(workers.threads),
-        _ => CommunicationConfig::Cluster {
-            threads: workers.threads,
-            process: workers.process,
-            addresses: setup.hosts.clone(),
-            report: false,
-            zerocopy: false,
-        },
-    };
-    Config { communication, worker: WorkerConfig::default() }
+    match setup.framework.workers.threads {
+        1 => Config::thread(),
+        threads => Config::process(threads),
+    }
 }
 
 impl<C: DeserializeOwned + Clone + Send + Sync + 'static> Runner for GraphRunner<C> {
@@ -122,7 +115,10 @@ impl<C: DeserializeOwned + Clone + Send + Sync + 'static> Runner for GraphRunner
 
     fn check(&self, setup: &Setup<C>) -> Vec<Finding> {
         match self.plan(&setup.config) {
-            Ok(plan) => plan.findings().map(finding).collect(),
+            Ok(plan) => {
+                let processes = meeting::check(setup).into_iter();
+                processes.chain(plan.findings().map(finding)).collect()
+            }
             Err(error) => {
                 let failure = RunFailure::from(error);
                 vec![Finding { what: "graph".to_string(), outcome: Err(failure.into()) }]
@@ -186,7 +182,17 @@ impl<C: DeserializeOwned + Clone + Send + Sync + 'static> Runner for GraphRunner
         let plan = self.plan(&setup.config)?;
         expect_checked(&plan)?;
         let durability = (self.durability)(&setup.config, self.name);
-        self.execute(setup, &self.job(setup, stop), durability, started)
+        let job = self.job(setup, stop);
+        if setup.hosts.len() < 2 {
+            return self.execute(setup, (timely_config(setup), &job), durability, started);
+        }
+        let (workers, watch) = meeting::meet(setup, self.name, &plan, &*durability)?;
+        let outcome = self.execute(setup, (workers, &job), durability, started);
+        if let Err(failure) = &outcome {
+            panic::is_ending();
+            watch.fail(&failure.message, failure.kind == ErrorKind::Superseded);
+        }
+        outcome
     }
 
     fn replay(
@@ -206,7 +212,7 @@ impl<C: DeserializeOwned + Clone + Send + Sync + 'static> Runner for GraphRunner
         let progress = show_progress(backtest, self.metrics.clone(), sources.clone());
         // Nothing of it survives: it begins with nothing, and leaves nothing.
         let nothing: Arc<dyn Durability> = Arc::new(LogOnly::new(RecentBindings::new(1)));
-        self.execute(setup, &job, nothing, started)?;
+        self.execute(setup, (timely_config(setup), &job), nothing, started)?;
         drop(progress);
         if stop.asked() != Ending::No {
             return Ok(None);
@@ -239,7 +245,6 @@ impl<C: Clone + Send + Sync + 'static> GraphRunner<C> {
             metrics: self.metrics.clone(),
             stop: stop.clone(),
             epochs: (&setup.framework.epochs).into(),
-            join_timeout: Duration::from_millis(setup.framework.workers.join_timeout_ms),
             ..Job::default()
         }
     }
@@ -248,7 +253,7 @@ impl<C: Clone + Send + Sync + 'static> GraphRunner<C> {
     fn execute(
         &self,
         setup: &Setup<C>,
-        job: &Job,
+        (workers, job): (impl Into<Workers>, &Job),
         durability: Arc<dyn Durability>,
         started: Arc<AtomicBool>,
     ) -> Result<(), RunFailure> {
@@ -265,7 +270,16 @@ impl<C: Clone + Send + Sync + 'static> GraphRunner<C> {
             running.store(true, Ordering::Release);
             Ok(())
         };
-        let outcome = execute(timely_config(setup), job, durability, each_worker, graph);
+        let limit = Duration::from_millis(setup.framework.workers.step_timeout_ms);
+        let _watch = watch_workers(job.steps.clone(), limit, move |worker| {
+            let ms = limit.as_millis();
+            let report = format!(
+                "worker {worker} hangs: it is at one thing for {ms} ms (`workers.step_timeout_ms`)"
+            );
+            panic::end_with(Exit::Failed, &report)
+        });
+        let _watch = _watch.map_err(|error| RunError::Start(error.to_string()))?;
+        let outcome = execute(workers, job, durability, each_worker, graph);
         self.running.store(false, Ordering::Release);
         Ok(outcome?)
     }

@@ -7,7 +7,7 @@
 //!   and the nearest valid option.
 //! - [`FrameworkConfig`]: the options that every graph has. `default.toml` is their manual.
 //! - [`Exit`]: the exit codes.
-//! - [`logs`], [`mod@panic`], [`signals`], [`http`], [`thread_busy`], [`hostfile`]: one part each, of
+//! - [`logs`], [`mod@panic`], [`signals`], [`http`], [`thread_busy`], [`hostfile`], [`mesh`]: one part each, of
 //!   use without the others.
 
 mod backtest;
@@ -17,11 +17,14 @@ mod feature_file;
 mod features;
 mod framework;
 mod graph;
+mod hang;
+mod meeting;
 mod runner;
 
 pub mod hostfile;
 pub mod http;
 pub mod logs;
+pub mod mesh;
 pub mod panic;
 pub mod settings;
 pub mod signals;

@@ -7,29 +7,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crate::exit::Exit;
+use crate::mesh;
 
-static PANICKING: AtomicBool = AtomicBool::new(false);
+static ENDING: AtomicBool = AtomicBool::new(false);
 
 /// From now on a panic in any thread is written to standard error and to the logs, with the name
 /// of the operator at work in that thread, and ends the process at once with [`Exit::Panicked`].
 /// No other thread unwinds or runs destructors.
 pub fn install(operator: fn() -> Option<&'static str>) {
     std::panic::set_hook(Box::new(move |panic| {
-        if PANICKING.swap(true, Ordering::SeqCst) {
-            // Another thread panicked first and is ending the process: its report is the cause.
-            loop {
-                thread::park();
-            }
+        if let Some((exit, report)) = lost_process(panic) {
+            end_with(exit, &report);
         }
-        if let Some(report) = lost_process(panic) {
-            let _ = writeln!(std::io::stderr(), "tideflow: {report}");
-            tracing::error!("{report}");
-            Exit::Failed.now()
-        }
+        say_once();
         let report = report(panic, operator());
         // Not `eprintln!`, which panics when standard error is closed.
         let _ = writeln!(std::io::stderr(), "tideflow: {report}");
         tracing::error!(operator = operator().unwrap_or_default(), "{report}");
+        mesh::say(&report);
         // Slow when it is asked for, so it comes last.
         let trace = Backtrace::capture();
         if trace.status() == BacktraceStatus::Captured {
@@ -39,21 +34,43 @@ pub fn install(operator: fn() -> Option<&'static str>) {
     }));
 }
 
+/// Returns to the first that has something to say about the end of the process. What others would say came of that.
+fn say_once() {
+    if ENDING.swap(true, Ordering::SeqCst) {
+        loop {
+            thread::park();
+        }
+    }
+}
+
+/// Ends the process at once with these last words, to people, logs and the other processes.
+pub(crate) fn end_with(exit: Exit, report: &str) -> ! {
+    say_once();
+    let _ = writeln!(std::io::stderr(), "tideflow: {report}");
+    tracing::error!("{report}");
+    mesh::say(report);
+    exit.now()
+}
+
+/// The process has failed and is about to end: what breaks from now on came of that.
+pub(crate) fn is_ending() {
+    ENDING.store(true, Ordering::SeqCst);
+}
+
 /// Timely panics when it cannot talk to other processes: in words that it promises to keep when one is
 /// gone, somewhere in its own code when what arrives makes no sense. Neither is an error in this
 /// program.
-fn lost_process(panic: &PanicHookInfo<'_>) -> Option<String> {
+fn lost_process(panic: &PanicHookInfo<'_>) -> Option<(Exit, String)> {
     let message = message(panic);
     if let Some(cause) = message.strip_prefix("timely communication error: ") {
-        return Some(format!("another process of the job is gone: {cause}"));
+        let current = thread::current();
+        let report = mesh::lost_in_timely(current.name().unwrap_or_default(), cause);
+        return Some((Exit::PeerLost, report));
     }
     let timely = panic.location().is_some_and(|l| l.file().contains("timely_communication"));
     timely.then(|| {
-        format!(
-            "the processes of the job do not understand each other ({message}): all must have the \
-             same program, `workers.threads` and `workers.hostfile`, and nothing else may connect \
-             to their ports"
-        )
+        let report = format!("the processes of the job do not understand each other ({message})");
+        (Exit::Failed, report)
     })
 }
 

@@ -31,6 +31,13 @@ pub trait Durability: Send + Sync + 'static {
     fn checks(&self, _plan: &Plan) -> Vec<Check> {
         Vec::new()
     }
+    /// The newest generation of the job, where it has any: the number of its last start. Touches nothing.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn generation(&self) -> Result<Option<u64>, BuildError> {
+        Ok(None)
+    }
     /// Does what was asked of the state that it has kept of a graph with this state, and writes the answer
     /// as text. The job need not run.
     ///
@@ -83,6 +90,10 @@ impl<T: Durability + ?Sized> Durability for Arc<T> {
 
     fn checks(&self, plan: &Plan) -> Vec<Check> {
         (**self).checks(plan)
+    }
+
+    fn generation(&self) -> Result<Option<u64>, BuildError> {
+        (**self).generation()
     }
 
     fn answer(

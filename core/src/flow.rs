@@ -20,7 +20,7 @@ use crate::ruling::SharedLog;
 use crate::snapshot::{SnapshotPart, Snapshots};
 use crate::{
     Backtest, BindingLog, Bound, BuildError, DeadLetters, Epoch, Failure, FeatureRows, Metrics,
-    Resume, StateForm, Stop,
+    Resume, StateForm, Steps, Stop,
 };
 
 /// How epochs are paced.
@@ -49,7 +49,7 @@ impl Default for EpochSettings {
 }
 
 /// What the parts of a process share.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Job {
     /// The process's figures.
     pub metrics: Arc<Metrics>,
@@ -59,27 +59,13 @@ pub struct Job {
     pub failure: Failure,
     /// How epochs are paced.
     pub epochs: EpochSettings,
-    /// How long a process waits for the others of its job.
-    pub join_timeout: Duration,
+    /// How often each worker has gone round.
+    pub steps: Steps,
     /// What takes rows in place of a model, in a run for nothing else: sources end where they end at the start, and
     /// sinks publish nothing.
     pub rows: Option<FeatureRows>,
     /// The part of the past to run over, in a run that publishes nothing.
     pub backtest: Option<Backtest>,
-}
-
-impl Default for Job {
-    fn default() -> Self {
-        Job {
-            metrics: Arc::default(),
-            stop: Stop::default(),
-            failure: Failure::default(),
-            epochs: EpochSettings::default(),
-            join_timeout: Duration::from_secs(60),
-            rows: None,
-            backtest: None,
-        }
-    }
 }
 
 /// What building a graph is for.

@@ -37,6 +37,7 @@ mod source;
 mod stateful;
 mod stop;
 mod update;
+mod workers;
 
 pub use backtest::{Backtest, Compare, Compared, RecordedOutput};
 pub use binding::{Binding, BindingLog, Bound, Ending, Part, PartState, RecentBindings};
@@ -67,4 +68,5 @@ pub use source::{Batch, Source, SourceSpec, SourceStart, Sourced};
 pub use stateful::{Emit, Outputs, Stateful};
 pub use stop::{Failure, Stop};
 pub use update::{Update, Upsert};
+pub use workers::{Steps, Workers};
 pub use {differential_dataflow, prometheus, timely};

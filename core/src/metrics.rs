@@ -69,6 +69,8 @@ pub struct Metrics {
     pub sink_records: IntCounterVec,
     /// `tideflow_sink_seconds{sink}`: from an epoch's hand-over to its publication.
     pub sink_seconds: HistogramVec,
+    /// `tideflow_generation`: the number of this start of the job, of one that keeps state.
+    pub generation: Known,
     /// `tideflow_epoch`: the newest epoch bound. This and the next four are known to the process of
     /// worker 0; others do not show them.
     pub epoch: Known,
@@ -218,6 +220,7 @@ impl Default for Metrics {
                 "sink",
                 SECONDS,
             ),
+            generation: level(r, "generation", "The number of this start of the job."),
             epoch: level(r, "epoch", "The newest epoch bound."),
             epoch_lag: level(r, "epoch_lag", "Epochs bound and not yet published everywhere."),
             snapshot_lag: level(

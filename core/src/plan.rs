@@ -123,6 +123,11 @@ impl Plan {
 
     /// The graph as JSON: `{"graph","nodes":[{id,kind,name,about}],"edges":[{from,to,label}]}`.
     pub fn json(&self, name: &str) -> serde_json::Value {
-        serde_json::json!({ "graph": name, "nodes": self.nodes, "edges": self.edges })
+        let state = |form: &StateForm| {
+            let StateForm { operator, version, meaning, .. } = form;
+            serde_json::json!({ "operator": operator, "version": version, "meaning": meaning })
+        };
+        let states: Vec<_> = self.states.iter().map(state).collect();
+        serde_json::json!({ "graph": name, "nodes": self.nodes, "edges": self.edges, "states": states })
     }
 }

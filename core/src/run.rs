@@ -1,15 +1,14 @@
 //! Building a graph on timely workers and stepping it until it ends.
 
-use std::any::Any;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
+use timely::WorkerConfig;
 use timely::communication::Allocator;
-use timely::communication::allocator::AllocatorBuilder;
 use timely::communication::allocator::thread::Thread;
 use timely::dataflow::InputHandle;
 use timely::dataflow::channels::pact::Pipeline;
@@ -17,10 +16,9 @@ use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::vec::Broadcast;
 use timely::execute::execute_from;
 use timely::worker::Worker;
-use timely::{CommunicationConfig, WorkerConfig};
 
 use crate::flow::{Flow, Job, Mode};
-use crate::{BuildError, Durability, Plan, RecentBindings, Recovered};
+use crate::{BuildError, Durability, Plan, RecentBindings, Recovered, Workers};
 
 /// A run that ended before its input did.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +73,7 @@ pub fn plan_of(
 /// When the workers cannot start, the graph cannot be built on one of them, or a part of it fails. A
 /// panic of one worker leaves the others waiting for it, unless a hook ends the process.
 pub fn execute(
-    config: timely::Config,
+    workers: impl Into<Workers>,
     job: &Job,
     durability: impl Durability,
     each_worker: impl Fn(usize) + Send + Sync + 'static,
@@ -89,10 +87,11 @@ pub fn execute(
         None => Ok(()),
         Some(error) => Err(RunError::Failed(judge.reason(error))),
     };
-    let alone = !matches!(config.communication, CommunicationConfig::Cluster { .. });
+    let workers = workers.into();
+    let (alone, config) = (workers.are_alone(), workers.worker.clone());
     let (ended, ends) = channel();
-    let (allocators, mesh) = connect(config.communication, job.join_timeout)?;
-    let guards = execute_from(allocators, mesh, config.worker, move |worker| {
+    let (allocators, mesh) = workers.build().map_err(RunError::Start)?;
+    let guards = execute_from(allocators, mesh, config, move |worker| {
         each_worker(worker.index());
         if let Some(Recovered { resume, notes }) = recover(worker, &job, &durability) {
             worker.dataflow(|scope| {
@@ -109,8 +108,12 @@ pub fn execute(
                 flow.finish(log, durability.snapshot_every());
             });
         }
+        let stepping = job.steps.of(worker.index());
         // The park is bounded, so that a failure elsewhere in the process is seen.
-        while !job.failure.is_set() && worker.step_or_park(Some(PARK)) {}
+        while !job.failure.is_set() && worker.step_or_park(Some(PARK)) {
+            stepping.step();
+        }
+        drop(stepping);
         if job.failure.is_set() {
             let _ = ended.send(());
             if !alone {
@@ -134,31 +137,6 @@ pub fn execute(
 }
 
 const PARK: Duration = Duration::from_millis(100);
-
-/// Connects the processes of a job. Timely waits for ever for one that is not there: when the time is
-/// over, what waits is left where it is.
-fn connect(
-    communication: CommunicationConfig,
-    limit: Duration,
-) -> Result<(Vec<AllocatorBuilder>, Box<dyn Any + Send>), RunError> {
-    if let CommunicationConfig::Cluster { process, addresses, .. } = &communication {
-        let mut others = addresses.clone();
-        let own = others.remove(*process);
-        tracing::info!(process, own, others = others.join(", "), "waiting for the other processes");
-    }
-    let (sender, connected) = channel();
-    let connect = move || drop(sender.send(communication.try_build()));
-    let spawned = thread::Builder::new().name("connect".to_string()).spawn(connect);
-    spawned.map_err(|error| RunError::Start(error.to_string()))?;
-    match connected.recv_timeout(limit) {
-        Ok(built) => built.map_err(RunError::Start),
-        Err(RecvTimeoutError::Timeout) => Err(RunError::Start(format!(
-            "not all processes of the job were there within {} ms",
-            limit.as_millis()
-        ))),
-        Err(RecvTimeoutError::Disconnected) => Err(RunError::Panicked),
-    }
-}
 
 /// Has worker 0 find out where the job goes on, and tells all others. None: the run has failed.
 fn recover(worker: &mut Worker, job: &Job, durability: &impl Durability) -> Option<Recovered> {

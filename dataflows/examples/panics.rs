@@ -1,7 +1,9 @@
-//! A graph with a mistake in it, for the tests: an operator that panics on a value.
+//! A graph with a mistake in it, for the tests: an operator that panics on a value, or hangs.
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use serde::{Deserialize, Serialize};
 use tideflow::core::{LogOnly, RecentBindings};
@@ -15,6 +17,9 @@ const DEFAULTS: &str = r#"
 # `none`.
 # @choices windows | scores | none
 place = "none"
+
+# Whether `windows` hangs in place of that.
+hangs = false
 "#;
 
 #[derive(Clone, Deserialize)]
@@ -25,7 +30,10 @@ struct Config {
 #[derive(Clone, Deserialize)]
 struct Panics {
     place: String,
+    hangs: bool,
 }
+
+static HANGS: AtomicBool = AtomicBool::new(false);
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Number {
@@ -45,6 +53,9 @@ struct Sum<const UNLUCKY: u64>(u64);
 
 impl<const UNLUCKY: u64> Aggregate<Number> for Sum<UNLUCKY> {
     fn add(&mut self, number: &Number) {
+        while number.key == UNLUCKY && HANGS.load(Ordering::Acquire) {
+            thread::park();
+        }
         assert!(number.key != UNLUCKY, "nobody thought of this number");
         self.0 += number.key;
     }
@@ -107,6 +118,7 @@ fn build<const UNLUCKY: u64>(flow: &Flow<'_>, panics: bool) -> Result<(), BuildE
 }
 
 fn panics(flow: &Flow<'_>, config: &Config) -> Result<(), BuildError> {
+    HANGS.store(config.panics.hangs, Ordering::Release);
     match config.panics.place.as_str() {
         "windows" => build::<213>(flow, false),
         place => build::<{ u64::MAX }>(flow, place == "scores"),

@@ -10,8 +10,8 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use tempfile::TempDir;
 use tideflow::models::{ModelRef, Runtime};
 use tideflow_dataflows::detect::{
-    Detected, Format, Method, Pump, Recording, Series, Turbofan, detect, features, offline, read,
-    train,
+    Detected, Format, Label, Method, Pump, Recording, Series, Turbofan, detect, features, offline,
+    read, train,
 };
 
 /// Numbers that look random (Steele, Lea, Flood 2014).
@@ -121,8 +121,8 @@ impl Models {
             self.folder.path().join(M::RECIPE),
         );
         if !out.exists() {
-            let whole = format == Format::Cmapss;
-            features::<M>(recordings, whole, &data, 2).expect("there are features");
+            let label = if format == Format::Cmapss { Label::Left } else { Label::None };
+            features::<M>(recordings, label, &data, 2).expect("there are features");
             let data = (format != Format::Nab).then_some(data.as_path());
             train::<M>(data, &out).expect("the training package is there");
         }
@@ -134,9 +134,9 @@ impl Models {
 fn same_as_offline<M: Method>(fill: fn(&Path), format: Format) -> Vec<Detected> {
     let folder = tempfile::tempdir().expect("a folder for a while");
     fill(folder.path());
-    let lives = read(format, folder.path(), "train_FD001.txt").expect("recordings");
+    let (lives, _) = read(format, folder.path(), "train_FD001.txt").expect("recordings");
     let path = MODELS.of::<M>(&lives, format);
-    let recordings = read(format, folder.path(), "test_FD001.txt").expect("recordings");
+    let (recordings, _) = read(format, folder.path(), "test_FD001.txt").expect("recordings");
     let model = || ModelRef::folder(&path, None, Runtime::InProcess);
     let expected =
         offline::<M>(&recordings, model().current().expect("a model")).expect("it scores");
@@ -189,7 +189,7 @@ fn oracle_engines_in_the_graph_are_judged_as_without_it_and_worn_ones_have_less_
 fn a_row_is_judged_without_a_look_at_later_ones() {
     let folder = tempfile::tempdir().expect("a folder for a while");
     pumps(folder.path());
-    let whole = read(Format::Skab, folder.path(), "").expect("recordings");
+    let (whole, _) = read(Format::Skab, folder.path(), "").expect("recordings");
     let path = MODELS.of::<Pump>(&whole, Format::Skab);
     let cut: Vec<Recording> = whole
         .iter()
@@ -252,7 +252,7 @@ fn the_program_trains_where_the_protocol_trains_and_writes_a_line_for_every_row(
 fn the_program_writes_for_every_row_of_a_series_what_the_graph_says_of_it() {
     let folder = tempfile::tempdir().expect("a folder for a while");
     series(&folder.path().join("in"));
-    let recordings = read(Format::Nab, &folder.path().join("in"), "").expect("recordings");
+    let (recordings, _) = read(Format::Nab, &folder.path().join("in"), "").expect("recordings");
     let path = MODELS.of::<Series>(&recordings, Format::Nab);
     let model = ModelRef::folder(&path, None, Runtime::InProcess);
     let outcomes = detect::<Series>(&recordings, model, 1).expect("it runs").outcomes;
@@ -308,6 +308,43 @@ fn the_features_that_a_model_learns_from_are_those_that_the_graph_computes() {
 }
 
 #[test]
+fn fault_files_that_are_no_recordings_are_named_and_keep_no_other_from_its_result() {
+    let folder = tempfile::tempdir().expect("a folder for a while");
+    let input = folder.path().join("in");
+    series(&input);
+    let (recordings, _) = read(Format::Nab, &input, "").expect("recordings");
+    let path = MODELS.of::<Series>(&recordings, Format::Nab);
+    put(&input.join("deep/empty.csv"), "");
+    put(&input.join("other.csv"), "a,b\n1,2\n");
+    put(&input.join("word.csv"), "timestamp,value\n2020,1\n2021,x\n");
+    // A value that is missing is as the one before; columns stand in any order, lines end as on any system.
+    put(
+        &input.join("holes.csv"),
+        "value,timestamp\r\n1,\"2020, first\"\r\n,2021\r\nNaN,2022\r\n2,2023\r\n",
+    );
+    let model = path.to_str().expect("plain");
+    let args = ["--format", "nab", "--in", "in", "--out", "out", "--model", model];
+    let ended = program(folder.path(), &args);
+    assert_eq!(ended.status.code(), Some(1), "{}", said(&ended));
+    let files = recordings.len() + 4;
+    for words in [
+        format!("error: 3 of {files} files are no recordings, and left out:"),
+        "reading `in/deep/empty.csv`: no column `timestamp`, only ``".into(),
+        "reading `in/other.csv`: no column `timestamp`, only `a, b`".into(),
+        "reading `in/word.csv`: line 3: expected a number, found `x`".into(),
+        "`holes.csv`: 2 values are missing, the one before stands for each".into(),
+    ] {
+        assert!(said(&ended).contains(&words), "{words}: {}", said(&ended));
+    }
+    let holes = fs::read_to_string(folder.path().join("out/holes.csv")).expect("a result");
+    assert!(holes.starts_with("row,timestamp,score\n0,\"2020, first\","), "{holes}");
+    assert_eq!(holes.lines().count(), 5);
+    for recording in &recordings {
+        assert!(folder.path().join("out").join(&recording.name).exists());
+    }
+}
+
+#[test]
 fn fault_what_is_no_recording_is_named_with_its_line() {
     let folder = tempfile::tempdir().expect("a folder for a while");
     let refused = |args: &[&str]| {
@@ -324,7 +361,9 @@ fn fault_what_is_no_recording_is_named_with_its_line() {
     assert!(refused(&skab).contains("error: no `*.csv` below `in`"), "{}", refused(&skab));
     put(&folder.path().join("in/a.csv"), "datetime;Current\n");
     assert!(
-        refused(&skab).contains("reading `in/a.csv`: no column `Accelerometer1RMS`, only "),
+        refused(&skab).contains(
+            "reading `in/a.csv`: no column `Accelerometer1RMS`, only `datetime, Current`"
+        ),
         "{}",
         refused(&skab)
     );

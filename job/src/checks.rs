@@ -31,6 +31,7 @@ impl Job {
         });
         let job = self.clone();
         let store = move || {
+            Store::expect_writable(&job.config.state).map_err(|error| failure(error.into()))?;
             let generation = |store: Arc<Store>| Ok(store.generation()?);
             let found = job.find_store().and_then(|found| found.map(generation).transpose());
             match found.map_err(failure)? {

@@ -123,6 +123,10 @@ impl Durability for ExactlyOnce {
         self.job.checks(plan)
     }
 
+    fn generation(&self) -> Result<Option<u64>, BuildError> {
+        Ok(Some(self.job.generation()?.0))
+    }
+
     fn answer(
         &self,
         request: &StateRequest,
@@ -167,6 +171,7 @@ impl Durability for ExactlyOnce {
     fn begin(&self, flow: &Flow<'_>, notes: &[u8]) -> Result<Box<dyn BindingLog>, BuildError> {
         crash_point("plan shared");
         let notes: Notes = serde_json::from_slice(notes).expect("as `recover` has written them");
+        flow.job().metrics.generation.set(notes.generation.0 as f64);
         let store = self.store(flow.job(), notes.generation)?;
         if let Some(name) = &notes.manifest {
             let manifest = flow.local(|| store.manifest(name)).map_err(StartError::from)?;

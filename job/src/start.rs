@@ -100,6 +100,14 @@ impl Job {
         Ok(store)
     }
 
+    /// The newest generation; 0 before the first start, which makes the folder.
+    pub fn generation(&self) -> Result<Generation, StartError> {
+        match Store::is_there(&self.config.state) {
+            true => Ok(self.store()?.generation()?),
+            false => Ok(Generation(0)),
+        }
+    }
+
     /// The store, if it is there, and what earlier starts have left in it.
     fn look_into_store(&self) -> Result<(Option<Arc<Store>>, Past), StartError> {
         if !Store::is_there(&self.config.state) {

@@ -96,6 +96,13 @@ impl Shelf {
         self.inner().wanted.clone()
     }
 
+    /// It is current. One that was to follow and is so no more is not opened any more.
+    fn want(&self, id: VersionId) {
+        let mut inner = self.inner();
+        inner.prepare = inner.prepare.take().filter(|prepare| *prepare == id);
+        inner.wanted = Some(id);
+    }
+
     /// A version will follow: it is opened.
     pub fn prepare(&self, id: &VersionId) {
         let mut inner = self.inner();
@@ -217,8 +224,14 @@ impl Opener {
         if Instant::now() >= self.ask_at {
             self.ask_at = Instant::now() + self.every;
             match shelf.current() {
-                Ok(id) => shelf.inner().wanted = Some(id),
-                Err(error) => self.fail(None, &error),
+                Ok(id) => shelf.want(id),
+                Err(error) => {
+                    // A version that is not as it should be is not downloaded anew each time.
+                    if error.kind() != ErrorKind::Unavailable {
+                        self.ask_at = Instant::now() + self.every.max(LATER);
+                    }
+                    self.fail(None, &error);
+                }
             }
         }
         let now = Instant::now();

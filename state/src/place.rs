@@ -31,6 +31,17 @@ pub(crate) fn make(place: &str) -> Result<(), StoreError> {
     std::fs::create_dir_all(place).map_err(|error| wrong(place, "a folder that can be made", error))
 }
 
+/// That a folder can be written, or made where it is to be. Touches nothing; a bucket is asked when it is used.
+pub(crate) fn expect_writable(place: &str) -> Result<(), StoreError> {
+    if place.starts_with(S3) {
+        return Ok(());
+    }
+    let refused = |error: std::io::Error| wrong(place, "a folder that can be written", error);
+    let path = std::path::absolute(place).map_err(refused)?;
+    let there = path.ancestors().find(|path| path.exists()).unwrap_or(&path);
+    rustix::fs::access(there, rustix::fs::Access::WRITE_OK).map_err(|error| refused(error.into()))
+}
+
 /// The objects there, for small requests, which hang for half a minute at most, and for large ones.
 pub(crate) fn objects(place: &str) -> Result<[Arc<dyn ObjectStore>; 2], StoreError> {
     if let Some(bucket) = place.strip_prefix(S3) {

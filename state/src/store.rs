@@ -129,6 +129,14 @@ impl Store {
         Err(StoreError::Place { place, expected, found })
     }
 
+    /// That a folder can be written, or made where it is to be. Touches nothing.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn expect_writable(place: &str) -> Result<(), StoreError> {
+        place::expect_writable(place)
+    }
+
     /// Makes the folder of a store that is new; a bucket is somebody else's to make.
     ///
     /// # Errors

@@ -109,7 +109,7 @@ pub(crate) fn command(graph: &GraphSpec, schema: &Schema) -> Command {
         )
         .subcommand(replay::help(replay::command().arg(file()), settings).override_usage(usage(
             "replay",
-            " --from TIME [--to TIME] [--warm-up SPAN] [--model REF] --out DIR",
+            " --from TIME [--to TIME] [--warm-up SPAN] [--model REF] [--out DIR]",
         )))
         .subcommand(state::command(&asked("state")))
         .subcommand(rejects::command(&asked("rejects")))

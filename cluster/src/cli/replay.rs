@@ -54,9 +54,11 @@ pub(super) fn command() -> Command {
             Arg::new("out")
                 .long("out")
                 .value_name("DIR")
-                .required(true)
                 .value_parser(value_parser!(PathBuf))
-                .help("A folder for outputs and report: a new one, or an empty one"),
+                .help(
+                    "A folder for outputs and report: a new one, or an empty one; `replay-FROM` or \
+                     `replay-FROM-MODEL` below the current folder if it is not given",
+                ),
         )
 }
 
@@ -85,10 +87,11 @@ impl Request {
     /// Of a command line.
     pub(super) fn of(matches: &ArgMatches) -> Self {
         let time = |name| matches.get_one::<EventTime>(name).copied();
-        let out = matches.get_one::<PathBuf>("out").expect("clap requires it").clone();
         let model = matches.get_one::<String>("model").cloned();
         let warm_up = *matches.get_one::<Duration>("warm-up").expect("it has a default");
         let from = time("from").expect("clap requires it");
+        let given = matches.get_one::<PathBuf>("out").cloned();
+        let out = given.unwrap_or_else(|| folder(from, model.as_deref()));
         Request { from, to: time("to"), warm_up, model, out }
     }
 
@@ -114,6 +117,16 @@ impl Request {
         let to = self.to.unwrap_or(EventTime::MAX);
         Ok(Backtest::new(self.from, to, &self.out).warmed_up(self.warm_up))
     }
+}
+
+/// The folder for what comes of a replay, where none is given.
+fn folder(from: EventTime, model: Option<&str>) -> PathBuf {
+    let mut name = format!("replay-{}", from.date());
+    if let Some(model) = model {
+        name = format!("{name}-{}", model.trim_matches('/'));
+    }
+    let plain = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    name.replace(':', "").chars().map(plain).collect::<String>().into()
 }
 
 /// Why a replay cannot be what was asked for.
@@ -200,6 +213,15 @@ pub(super) fn run<R: Runner>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_is_not_given_is_named_after_what_is_asked() {
+        let from = EventTime(1_763_596_800_000);
+        let named = |model| folder(from, model).display().to_string();
+        assert_eq!(named(None), "replay-2025-11-20T000000Z");
+        assert_eq!(named(Some("health/8")), "replay-2025-11-20T000000Z-health-8");
+        assert_eq!(named(Some("../a b/")), "replay-2025-11-20T000000Z-..-a-b");
+    }
 
     #[test]
     fn spans_are_numbers_with_a_unit() {

@@ -68,6 +68,8 @@ impl Doc {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Rule {
     pub secret: bool,
+    /// Whether each process of a job may have its own.
+    pub own: bool,
     pub choices: Vec<String>,
     pub min: Option<f64>,
     pub max: Option<f64>,
@@ -78,6 +80,7 @@ impl Rule {
         let (name, rest) = marker.split_once(' ').unwrap_or((marker, ""));
         match name {
             "@secret" if rest.is_empty() => self.secret = true,
+            "@own" if rest.is_empty() => self.own = true,
             "@choices" => self.choices = rest.split('|').map(|c| c.trim().into()).collect(),
             "@min" => self.min = Some(rest.trim().parse().ok()?),
             "@max" => self.max = Some(rest.trim().parse().ok()?),

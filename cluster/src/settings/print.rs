@@ -1,5 +1,6 @@
 //! Settings as commented TOML, for a person to read or to start a file from.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use config::{Value, ValueKind};
@@ -35,12 +36,28 @@ impl Settings {
         })
     }
 
+    /// The settings that all processes of a job must share, as text: of a secret only whether it is set.
+    pub fn shared(&self) -> BTreeMap<String, String> {
+        let mut shared = BTreeMap::new();
+        for key in self.schema.keys().filter(|key| !key.rule.own) {
+            if key.kind == Kind::Map {
+                let entries = self.entries(key).into_iter();
+                shared.extend(entries.map(|(name, value)| {
+                    let shown = shown(secret::by_name(name), value);
+                    (format!("{}.{name}", key.path), shown)
+                }));
+            } else if let Some(value) = at(&self.root, key.path.split('.')) {
+                shared.insert(key.path.clone(), shown(key.secret, value));
+            }
+        }
+        shared
+    }
+
     fn line(&self, key: &Key, inside: Option<&str>, value: &Value) -> String {
         let full = inside.map_or_else(|| key.path.clone(), |i| format!("{}.{i}", key.path));
         let name = inside.map_or_else(|| key.name().into(), quoted_key);
         let hidden = inside.map_or(key.secret, secret::by_name);
-        let set = !matches!(&value.kind, ValueKind::String(text) if text.is_empty());
-        let shown = if hidden && set { toml(&HIDDEN.into()) } else { toml(&value.kind) };
+        let shown = shown(hidden, value);
         let from = match (value.origin(), self.references.get(&full)) {
             (None | Some("default"), _) => String::new(),
             (Some(place), None) => format!("  # {place}"),
@@ -48,6 +65,12 @@ impl Settings {
         };
         format!("{name} = {shown}{from}\n")
     }
+}
+
+/// A value as TOML; of a secret that is set, `"***"`.
+fn shown(secret: bool, value: &Value) -> String {
+    let set = !matches!(&value.kind, ValueKind::String(text) if text.is_empty());
+    if secret && set { toml(&HIDDEN.into()) } else { toml(&value.kind) }
 }
 
 fn document(schema: &Schema, lines: impl Fn(&Key) -> String) -> String {

@@ -39,14 +39,16 @@ impl Key {
         &self.rule.choices
     }
 
-    /// What the markers say, for the manual: limits, and how a secret can be given.
+    /// What the markers say, for the manual: limits, whether processes may differ in it, and how a secret can be
+    /// given.
     pub fn notes(&self) -> Vec<String> {
         let limits = self.rule.limits().map(|limits| format!("Allowed: {limits}."));
         let choices = (!self.rule.choices.is_empty())
             .then(|| format!("Allowed: {}.", one_of(self.rule.choices.iter().map(String::as_str))));
         let secret = "Secret: best given as `env:NAME` or `file:PATH`. It prints as `***`.";
         let secret = self.secret.then(|| secret.to_owned());
-        limits.into_iter().chain(choices).chain(secret).collect()
+        let own = self.rule.own.then(|| "Each process of a job may have its own.".to_owned());
+        limits.into_iter().chain(choices).chain(own).chain(secret).collect()
     }
 
     /// The comment to print above it, each line with its `# `.
@@ -76,7 +78,7 @@ pub struct Section {
 ///
 /// Read from files of defaults: TOML, in which each option stands with its default and a comment
 /// that is its manual. An empty table takes keys of any name. A comment line can hold a marker:
-/// `@secret`, `@choices a | b`, `@min N`, `@max N`.
+/// `@secret`, `@own` (each process of a job may have its own), `@choices a | b`, `@min N`, `@max N`.
 #[derive(Clone, Debug)]
 pub struct Schema {
     sections: Vec<Section>,
@@ -102,7 +104,7 @@ pub enum SchemaError {
     #[error("the default of `{0}` is not a boolean, number, text, list of those, or empty table")]
     Default(String),
     /// A marker that does not exist, or does not fit.
-    #[error("`{key}` has the marker `{marker}`, expected @secret, @choices, @min or @max")]
+    #[error("`{key}` has the marker `{marker}`, expected @secret, @own, @choices, @min or @max")]
     Marker {
         /// The option.
         key: String,
@@ -288,7 +290,7 @@ mod tests {
         );
         assert_eq!(
             refused("[a]\n# X.\n# @mim 1\nx = 1"),
-            "`a.x` has the marker `@mim 1`, expected @secret, @choices, @min or @max"
+            "`a.x` has the marker `@mim 1`, expected @secret, @own, @choices, @min or @max"
         );
         assert_eq!(
             refused("[a]\n# X.\n# @min 2\nx = 1"),

@@ -42,6 +42,14 @@ impl TestBroker {
         broker
     }
 
+    /// One that is reached at this address of the machine, not on loopback.
+    pub fn start_at(address: &str) -> TestBroker {
+        let mut broker = TestBroker::stopped();
+        let output = broker.run(&["--host", address]);
+        broker.brokers = self::address(&output, "BROKERS");
+        broker
+    }
+
     fn stopped() -> TestBroker {
         let folder = std::env::temp_dir().join(unique_name("tideflow-kafka"));
         TestBroker { brokers: String::new(), folder: Some(folder) }

@@ -9,8 +9,8 @@ use anyhow::{Context, ensure};
 use clap::{Args, Parser, ValueEnum};
 use tideflow::models::{ModelRef, Runtime};
 use tideflow_dataflows::detect::{
-    DetectError, Detected, Format, Method, Pump, Recording, Series, Turbofan, detect, expect_apart,
-    features, read, train, write,
+    DetectError, Detected, Format, Label, Method, Pump, Recording, Series, Turbofan, detect,
+    expect_apart, features, package_digest, read, train, write,
 };
 
 #[derive(Args)]
@@ -31,7 +31,8 @@ struct Input {
 #[command(
     name = "detect",
     version,
-    after_help = "`detect features` writes what models learn from; it has a --help of its own."
+    after_help = "Exit codes: 0 done, 1 some files are no recordings and left out, 2 refused, and nothing is written.\n\n\
+                  `detect features` writes what models learn from; it has a --help of its own."
 )]
 struct Judge {
     #[command(flatten)]
@@ -66,7 +67,7 @@ enum Name {
     Cmapss,
 }
 
-/// Where the model of a series is kept: it is the same for all of them.
+/// Where the model of a series is kept, which is the same for all of them: with the digest of what made it.
 const SERIES_MODEL: &str = ".tideflow/models/detect_nab";
 const LIVES: &str = "train_FD001.txt";
 const ENGINES: &str = "test_FD001.txt";
@@ -75,12 +76,13 @@ fn main() -> ExitCode {
     let mut args: Vec<OsString> = std::env::args_os().collect();
     let done = if args.get(1).is_some_and(|word| word == "features") {
         args.remove(1);
-        write_features(&Write::parse_from(args))
+        write_features(&Write::parse_from(args)).map(|()| true)
     } else {
         judge_all(&Judge::parse_from(args))
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::from(2)
@@ -90,21 +92,25 @@ fn main() -> ExitCode {
 
 fn write_features(Write { input, to }: &Write) -> anyhow::Result<()> {
     let rows = match input.format {
-        Name::Skab => features_of::<Pump>(input, Format::Skab, to)?,
-        Name::Nab => features_of::<Series>(input, Format::Nab, to)?,
-        Name::Cmapss => features_of::<Turbofan>(input, Format::Cmapss, to)?,
+        Name::Skab => features_of::<Pump>(input, (Format::Skab, Label::Known), to)?,
+        Name::Nab => features_of::<Series>(input, (Format::Nab, Label::None), to)?,
+        Name::Cmapss => features_of::<Turbofan>(input, (Format::Cmapss, Label::Left), to)?,
     };
     println!("features of {rows} rows in {}", to.display());
     Ok(())
 }
 
-fn features_of<M: Method>(input: &Input, format: Format, to: &Path) -> anyhow::Result<usize> {
-    let recordings = read(format, &input.input, LIVES)?;
-    let whole_lives = format == Format::Cmapss;
-    Ok(features::<M>(&recordings, whole_lives, to, usize::from(input.workers))?)
+fn features_of<M: Method>(
+    input: &Input,
+    (format, label): (Format, Label),
+    to: &Path,
+) -> anyhow::Result<usize> {
+    let (recordings, _) = read(format, &input.input, LIVES)?;
+    Ok(features::<M>(&recordings, label, to, usize::from(input.workers))?)
 }
 
-fn judge_all(judge: &Judge) -> anyhow::Result<()> {
+/// Whether all files were recordings; those that were are judged.
+fn judge_all(judge: &Judge) -> anyhow::Result<bool> {
     match judge.input.format {
         Name::Skab => judge_with::<Pump>(judge, Format::Skab),
         Name::Nab => judge_with::<Series>(judge, Format::Nab),
@@ -112,10 +118,16 @@ fn judge_all(judge: &Judge) -> anyhow::Result<()> {
     }
 }
 
-fn judge_with<M: Method>(judge: &Judge, format: Format) -> anyhow::Result<()> {
+fn judge_with<M: Method>(judge: &Judge, format: Format) -> anyhow::Result<bool> {
     let Judge { input, out, model } = judge;
     expect_apart(out, &input.input)?;
-    let recordings = read(format, &input.input, ENGINES)?;
+    let (recordings, unreadable) = read(format, &input.input, ENGINES)?;
+    for Recording { name, missing, .. } in recordings.iter().filter(|r| r.missing > 0) {
+        eprintln!(
+            "`{}`: {missing} values are missing, the one before stands for each",
+            name.display()
+        );
+    }
     let work = tempfile::tempdir().context("making a folder for a while")?;
     let folder = match model {
         Some(model) => Some(model.clone()),
@@ -139,7 +151,14 @@ fn judge_with<M: Method>(judge: &Judge, format: Format) -> anyhow::Result<()> {
         recordings.len(),
         out.display()
     );
-    Ok(())
+    let (left_out, files) = (unreadable.len(), unreadable.len() + recordings.len());
+    if left_out > 0 {
+        eprintln!("error: {left_out} of {files} files are no recordings, and left out:");
+    }
+    for error in unreadable {
+        eprintln!("  {:#}", anyhow::Error::new(error));
+    }
+    Ok(left_out == 0)
 }
 
 /// Trains what the protocol trains: the model's folder; none where recordings of pumps end before they are calibrated,
@@ -149,7 +168,10 @@ fn trained<M: Method>(
     format: Format,
     work: &Path,
 ) -> anyhow::Result<Option<PathBuf>> {
-    let kept = PathBuf::from(SERIES_MODEL);
+    let kept = match format {
+        Format::Nab => PathBuf::from(format!("{SERIES_MODEL}-{}", package_digest()?)),
+        _ => PathBuf::new(),
+    };
     if format == Format::Nab && kept.join("manifest.json").is_file() {
         eprintln!("with the model in `{}`; without it, another is trained", kept.display());
         return Ok(Some(kept));
@@ -160,7 +182,9 @@ fn trained<M: Method>(
         return Ok(Some(kept));
     }
     let (data, model) = (work.join("features.parquet"), work.join("model"));
-    match features_of::<M>(input, format, &data) {
+    // What is known of pumps is not for training.
+    let label = if format == Format::Cmapss { Label::Left } else { Label::None };
+    match features_of::<M>(input, (format, label), &data) {
         Err(error)
             if format == Format::Skab
                 && matches!(error.downcast_ref(), Some(DetectError::TooShort)) =>

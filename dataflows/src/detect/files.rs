@@ -26,6 +26,10 @@ pub struct Recording {
     pub times: Vec<String>,
     /// What was recorded, a row each.
     pub rows: Vec<Vec<f64>>,
+    /// Values that are missing: the one before stands for each.
+    pub missing: usize,
+    /// What is known of each row, 1 for an anomaly; none where nothing is.
+    pub labels: Option<Vec<f64>>,
 }
 
 /// The sensors of a pump, by their names in the header.
@@ -39,6 +43,8 @@ const PUMP: [&str; 8] = [
     "Voltage",
     "Volume Flow RateRMS",
 ];
+/// The column of a pump's recording that says what is known of a row.
+const PUMP_LABEL: &str = "anomaly";
 /// Columns of an engine's row: unit, cycle, three settings, 21 sensors.
 const ENGINE_COLUMNS: usize = 26;
 /// Of an engine: whose row it is, and when.
@@ -54,13 +60,17 @@ impl Recording {
 }
 
 /// The recordings of every `*.csv` below a folder, in the order of their paths; of engines those of the file
-/// `name` in it.
+/// `name` in it. Beside them what is wrong with each file that is no recording, where others are.
 ///
 /// # Errors
-/// Names the file and the line at fault, or says that there is nothing.
-pub fn read(format: Format, folder: &Path, name: &str) -> Result<Vec<Recording>, DetectError> {
+/// Names the first file and the line at fault where there is no recording at all, or says that there is nothing.
+pub fn read(
+    format: Format,
+    folder: &Path,
+    name: &str,
+) -> Result<(Vec<Recording>, Vec<DetectError>), DetectError> {
     if format == Format::Cmapss {
-        return engines(&folder.join(name));
+        return Ok((engines(&folder.join(name))?, Vec::new()));
     }
     let mut files = Vec::new();
     collect(folder, &mut files).map_err(DetectError::io("reading", folder))?;
@@ -68,15 +78,22 @@ pub fn read(format: Format, folder: &Path, name: &str) -> Result<Vec<Recording>,
     if files.is_empty() {
         return Err(DetectError::Nothing { what: "`*.csv` below", place: folder.to_path_buf() });
     }
-    let one = |file: &PathBuf| {
-        let (times, rows) = match format {
-            Format::Skab => table(file, b';', &["datetime"], &PUMP),
-            _ => table(file, b',', &["timestamp"], &["value"]),
-        }?;
+    let (mut recordings, mut unreadable) = (Vec::new(), Vec::new());
+    for file in &files {
+        let read = match format {
+            Format::Skab => table(file, b';', "datetime", &PUMP, Some(PUMP_LABEL)),
+            _ => table(file, b',', "timestamp", &["value"], None),
+        };
         let name = file.strip_prefix(folder).unwrap_or(file).to_path_buf();
-        Ok(Recording { name, times, rows })
-    };
-    files.iter().map(one).collect()
+        match read {
+            Ok(recording) => recordings.push(Recording { name, ..recording }),
+            Err(error) => unreadable.push(error),
+        }
+    }
+    match recordings.is_empty() {
+        true => Err(unreadable.remove(0)),
+        false => Ok((recordings, unreadable)),
+    }
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
@@ -91,13 +108,14 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The columns of these names, wherever they are: the first as text, the others as numbers.
+/// The columns of these names, wherever they are: the first as text, the others as numbers; the last may be missing.
 fn table(
     file: &Path,
     separator: u8,
-    text: &[&str; 1],
+    time: &str,
     numbers: &[&str],
-) -> Result<(Vec<String>, Vec<Vec<f64>>), DetectError> {
+    label: Option<&str>,
+) -> Result<Recording, DetectError> {
     let no_table = |source| DetectError::Table { file: file.to_path_buf(), source };
     let wrong = |wrong: String| DetectError::Recording { file: file.to_path_buf(), wrong };
     let reader = csv::ReaderBuilder::new().delimiter(separator).from_path(file);
@@ -105,19 +123,46 @@ fn table(
     let header = reader.headers().map_err(no_table)?.clone();
     let place = |name: &&str| {
         let found = header.iter().position(|column| column.trim() == *name);
-        found.ok_or_else(|| wrong(format!("no column `{name}`, only {header:?}")))
+        let all = || header.iter().collect::<Vec<_>>().join(", ");
+        found.ok_or_else(|| wrong(format!("no column `{name}`, only `{}`", all())))
     };
-    let time = place(&text[0])?;
+    let time = place(&time)?;
     let places: Vec<usize> = numbers.iter().map(place).collect::<Result<_, _>>()?;
-    let (mut times, mut rows) = (Vec::new(), Vec::new());
+    let label = label.and_then(|name| header.iter().position(|column| column.trim() == name));
+    let mut recording = Recording {
+        name: PathBuf::new(),
+        times: Vec::new(),
+        rows: Vec::new(),
+        missing: 0,
+        labels: label.map(|_| Vec::new()),
+    };
     for record in reader.records() {
         let record = record.map_err(no_table)?;
         let line = record.position().map_or(0, csv::Position::line);
-        let number = |place: &usize| number(record.get(*place).unwrap_or_default(), line);
-        rows.push(places.iter().map(number).collect::<Result<_, _>>().map_err(wrong)?);
-        times.push(record.get(time).unwrap_or_default().to_string());
+        let mut row = Vec::with_capacity(places.len());
+        for (column, place) in places.iter().enumerate() {
+            let text = record.get(*place).unwrap_or_default();
+            row.push(match recording.rows.last() {
+                Some(before) if is_missing(text) => {
+                    recording.missing += 1;
+                    before[column]
+                }
+                _ => number(text, line).map_err(wrong)?,
+            });
+        }
+        recording.rows.push(row);
+        if let (Some(labels), Some(label)) = (&mut recording.labels, label) {
+            labels.push(number(record.get(label).unwrap_or_default(), line).map_err(wrong)?);
+        }
+        recording.times.push(record.get(time).unwrap_or_default().to_string());
     }
-    Ok((times, rows))
+    Ok(recording)
+}
+
+/// Whether a text stands for no value.
+fn is_missing(text: &str) -> bool {
+    let text = text.trim();
+    text.is_empty() || ["nan", "na", "null"].iter().any(|word| text.eq_ignore_ascii_case(word))
 }
 
 /// A finite number, or what is wrong.
@@ -155,7 +200,8 @@ fn engines(file: &Path) -> Result<Vec<Recording>, DetectError> {
                     "line {line}: unit {unit} again, expected the rows of each together"
                 )));
             }
-            recordings.push(Recording { name, times: Vec::new(), rows: Vec::new() });
+            let (times, rows) = (Vec::new(), Vec::new());
+            recordings.push(Recording { name, times, rows, missing: 0, labels: None });
         }
         let last = recordings.last_mut().expect("just made");
         last.times.push(keys[1].to_string());

@@ -12,9 +12,11 @@ use super::graph::Outcome;
 /// # Errors
 /// When they do.
 pub fn expect_apart(folder: &Path, input: &Path) -> Result<(), DetectError> {
-    fs::create_dir_all(folder).map_err(DetectError::io("making", folder))?;
     let real = |path: &Path| path.canonicalize().map_err(DetectError::io("reading", path));
-    match real(folder)?.starts_with(real(input)?) {
+    // It need not be there yet; what it would be made in is.
+    let absolute = std::path::absolute(folder).map_err(DetectError::io("reading", folder))?;
+    let there = absolute.ancestors().find(|path| path.exists()).unwrap_or(&absolute);
+    match real(there)?.starts_with(real(input)?) {
         true => Err(DetectError::Among { folder: folder.to_path_buf() }),
         false => Ok(()),
     }
@@ -52,17 +54,19 @@ pub fn write(
         return write(Path::new("rul.csv"), format!("unit,rul\n{lines}"));
     }
     for (recording, table) in recordings.iter().zip(&tables) {
-        let mut text = String::from(match format {
-            Format::Skab => "row,timestamp,score,alarm\n",
-            _ => "row,timestamp,score\n",
-        });
+        let mut text = csv::Writer::from_writer(Vec::new());
+        let header: &[&str] = match format {
+            Format::Skab => &["row", "timestamp", "score", "alarm"],
+            _ => &["row", "timestamp", "score"],
+        };
+        text.write_record(header).expect("writing to memory cannot fail");
         for (row, (time, (score, alarm))) in recording.times.iter().zip(table).enumerate() {
-            text += &match format {
-                Format::Skab => format!("{row},{time},{score},{}\n", u8::from(*alarm)),
-                _ => format!("{row},{time},{score}\n"),
-            };
+            let fields =
+                [row.to_string(), time.clone(), score.to_string(), u8::from(*alarm).to_string()];
+            text.write_record(&fields[..header.len()]).expect("writing to memory cannot fail");
         }
-        write(&recording.name, text)?;
+        let text = text.into_inner().expect("writing to memory cannot fail");
+        write(&recording.name, String::from_utf8(text).expect("times and numbers are text"))?;
     }
     Ok(())
 }

@@ -64,14 +64,24 @@ pub fn detect<M: Method>(
     Ok(Detected { outcomes, failed })
 }
 
-/// Writes the features of every row, as the graph computes them, to a Parquet file; with what is left of an
-/// engine's life as the label, where the recordings are whole lives.
+/// What a model is told of a row that it learns from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// Nothing.
+    None,
+    /// What is known of it, where that is known of every row.
+    Known,
+    /// How many rows are left: recordings are whole lives.
+    Left,
+}
+
+/// Writes the features of every row, as the graph computes them, to a Parquet file, with these labels.
 ///
 /// # Errors
 /// When a worker fails, the file cannot be written, or there are no features.
 pub fn features<M: Method>(
     recordings: &[Recording],
-    whole_lives: bool,
+    label: Label,
     file: &Path,
     workers: usize,
 ) -> Result<usize, DetectError> {
@@ -86,15 +96,19 @@ pub fn features<M: Method>(
     if items.is_empty() {
         return Err(DetectError::TooShort);
     }
-    let (mut rows, mut left) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
+    let (mut rows, mut labels) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
     for Item { part, row, features, .. } in items {
         let recording = &recordings[part as usize];
-        left.push((recording.rows.len() - 1) as f64 - row as f64);
+        labels.extend(match label {
+            Label::None => None,
+            Label::Known => recording.labels.as_ref().map(|labels| labels[row as usize]),
+            Label::Left => Some((recording.rows.len() - 1) as f64 - row as f64),
+        });
         // Cycles of engines are counted from 1.
-        let time = EventTime(row as i64 + i64::from(whole_lives));
+        let time = EventTime(row as i64 + i64::from(label == Label::Left));
         rows.push(FeatureRow { time, key: recording.name.display().to_string(), features });
     }
-    let labels = whole_lives.then_some(left.as_slice());
+    let labels = Some(labels.as_slice()).filter(|labels| labels.len() == rows.len());
     write_features(file, M::FEATURES, &rows, labels)?;
     Ok(rows.len())
 }

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{fs, io};
+
+use xxhash_rust::xxh3::Xxh3;
 
 use super::error::DetectError;
 use super::graph::Method;
@@ -19,6 +22,35 @@ fn checkout() -> Result<PathBuf, DetectError> {
 }
 
 const PACKAGE: &str = "models/training";
+
+/// A digest of the training package's sources: a model that another one made may be another.
+///
+/// # Errors
+/// When there is no training package, or it cannot be read.
+pub fn package_digest() -> Result<String, DetectError> {
+    let mut files = Vec::new();
+    let sources = checkout()?.join(PACKAGE).join("tideflow_training");
+    collect(&sources, &mut files).map_err(DetectError::io("reading", &sources))?;
+    files.sort();
+    let mut digest = Xxh3::new();
+    for file in files {
+        let text = fs::read(&file).map_err(DetectError::io("reading", &file))?;
+        digest.update(&text);
+    }
+    Ok(format!("{:016x}", digest.digest()))
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "py") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
 
 /// Trains the model of a method, on a file of features where it learns from data, into the folder `out`.
 ///

@@ -106,7 +106,9 @@ pub fn kill_again_and_again(start: impl Fn(Layout) -> Start, kills: usize) -> St
         if numbers.below(2) == 0 {
             run.signal("KILL");
         }
-        run.end_however();
+        // None has ended by itself.
+        let codes = run.end_however();
+        assert!(codes.contains(&-9), "nobody was killed: {codes:?}");
     }
     start((2, 1))
 }

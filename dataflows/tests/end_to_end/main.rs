@@ -6,12 +6,14 @@
 
 mod batch;
 mod candidate;
+mod cluster;
 mod crash;
 mod degraded;
 mod fleet;
 mod fleet_view;
 mod last_rows;
 mod live;
+mod lost;
 mod measures;
 mod options;
 mod outages;

@@ -49,9 +49,31 @@ fn fault_a_panic_in_one_process_ends_the_other_too() {
     });
     let ended = processes.map(Running::end);
     // One of the two has the key; the other sees that its peer is gone.
-    let named = ended.iter().find(|e| e.err.contains("in operator `windows`"));
+    let named = ended.iter().find(|e| e.err.contains("tideflow: panic in operator `windows`"));
     assert_named(named.expect("one of the two says so"), "windows", "nobody thought of this");
-    assert!(ended.iter().all(|e| e.code != 0), "{ended:?}");
+    let lost = |e: &&Ended| e.err.contains(" is lost: panic in operator `windows` (thread ");
+    let other = ended.iter().find(lost).expect("the other is told");
+    other.with_code(5);
+}
+
+#[test]
+fn fault_a_worker_that_hangs_ends_its_process_and_the_other() {
+    let folder = tempfile::tempdir().expect("a folder for a while");
+    let hosts = format!("--workers.hostfile={}", hostfile(folder.path(), 2));
+    let processes = ["0", "1"].map(|process| {
+        let flags = ["run", &hosts, "--panics.place=windows", "--panics.hangs=true"];
+        let mut command = of(&example("panics"), &flags);
+        command.args(["--workers.process", process, "--workers.step_timeout_ms=1000"]);
+        Running::start(&mut command)
+    });
+    let ended = processes.map(Running::end);
+    let words = " hangs: it is at one thing for 1000 ms (`workers.step_timeout_ms`)";
+    let said = |e: &&Ended| {
+        e.err.lines().any(|l| l.starts_with("tideflow: worker ") && l.ends_with(words))
+    };
+    ended.iter().find(said).expect("one of the two says so").with_code(1);
+    let told = |e: &&Ended| e.err.contains(" is lost: worker ") && e.err.contains(words);
+    ended.iter().find(told).expect("the other is told").with_code(5);
 }
 
 #[cfg(feature = "crash-points")]

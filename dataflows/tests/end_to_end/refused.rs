@@ -242,14 +242,14 @@ fn a_signal_before_the_start_ends_it_at_once_and_well() {
 }
 
 #[test]
-fn fault_a_stranger_at_the_port_between_processes_ends_the_start() {
+fn fault_a_stranger_at_the_port_between_processes_is_turned_away() {
     let topics = Topics::new(TestBroker::shared(), 1, 1);
     let folder = tempfile::tempdir().expect("a folder for a while");
     let hosts = hostfile(folder.path(), 2);
     let own = std::fs::read_to_string(&hosts).expect("just written");
     let own = own.lines().next().expect("two lines");
-    let flag = format!("--workers.hostfile={hosts}");
-    let graph = Running::start(device_health("run", &topics, &model("health")).arg(flag));
+    let flags = [&format!("--workers.hostfile={hosts}"), "--workers.join_timeout_ms=10000"];
+    let graph = Running::start(device_health("run", &topics, &model("health")).args(flags));
     let deadline = Instant::now() + DEADLINE;
     let mut stranger = loop {
         match TcpStream::connect(own) {
@@ -259,9 +259,31 @@ fn fault_a_stranger_at_the_port_between_processes_ends_the_start() {
         std::thread::park_timeout(Duration::from_millis(20));
     };
     stranger.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("somebody listens");
+    let words =
+        "a connection that is not of this job was refused: no message of a Tideflow process";
+    graph.wait_for(words);
+    // It goes on waiting for the process that does not come.
     let ended = graph.end();
-    ended.with_code(1);
-    assert!(ended.err.contains("nothing else may connect to their ports"), "{}", ended.err);
+    ended.with_code(3);
+    assert!(ended.err.contains("not all processes of the job were there"), "{}", ended.err);
+}
+
+#[test]
+fn fault_processes_with_other_settings_refuse_each_other_and_name_them() {
+    let topics = Topics::new(TestBroker::shared(), 1, 1);
+    let folder = tempfile::tempdir().expect("a folder for a while");
+    let hosts = format!("--workers.hostfile={}", hostfile(folder.path(), 2));
+    let processes = [("0", "60000"), ("1", "30000")].map(|(process, length)| {
+        let mut command = device_health("run", &topics, &model("health"));
+        command.args([&hosts, "--workers.process", process, "--window.length_ms", length]);
+        Running::start(command.arg("--workers.join_timeout_ms=5000"))
+    });
+    // The one that connects is refused; the other says so, and waits for one that fits.
+    for (ended, code) in processes.map(Running::end).into_iter().zip([3, 2]) {
+        ended.with_code(code);
+        let words = "another setting: `window.length_ms` is 60000 in process 0 (";
+        assert!(ended.err.contains(words), "{}", ended.err);
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -22,6 +22,7 @@ use crate::topics::{Sent, Topics, dump};
 /// A real MLflow server, which ends with the tests.
 pub struct Mlflow {
     address: String,
+    folder: PathBuf,
 }
 
 impl Mlflow {
@@ -31,19 +32,26 @@ impl Mlflow {
     }
 
     fn start() -> Mlflow {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("scripts/mlflow.sh");
-        let folder = tempfile::tempdir().expect("a folder").keep();
+        let folder = tempfile::tempdir().expect("a folder").keep().join("mlflow");
         let own = std::process::id().to_string();
-        let run = Command::new(script)
-            .args(["start", "--while", &own, "--remove", "--dir"])
-            .arg(folder.join("mlflow"))
-            .output()
-            .expect("the script is in the checkout");
+        let run = Mlflow::script(&folder, &["start", "--while", &own, "--remove"]);
         let (out, err) =
             (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
         let address = out.trim().strip_prefix("MLFLOW_TRACKING_URI=http://");
         let address = address.unwrap_or_else(|| panic!("no MLflow server: {out}{err}"));
-        Mlflow { address: address.to_string() }
+        Mlflow { address: address.to_string(), folder }
+    }
+
+    fn script(folder: &Path, args: &[&str]) -> Output {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("scripts/mlflow.sh");
+        let mut command = Command::new(script);
+        command.args(args).arg("--dir").arg(folder).output().expect("it is in the checkout")
+    }
+
+    /// Takes it away.
+    fn stop(&self) {
+        let run = Mlflow::script(&self.folder, &["stop"]);
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     }
 
     pub fn url(&self) -> String {
@@ -78,9 +86,14 @@ impl Mlflow {
 
 /// `device_health` with the model that an alias names, and windows of half a second.
 fn scoring(topics: &Topics, name: &str) -> Command {
+    scoring_from(Mlflow::shared(), topics, name)
+}
+
+/// The same from another registry.
+fn scoring_from(registry: &Mlflow, topics: &Topics, name: &str) -> Command {
     let mut command = device_health("run", topics, Path::new(&format!("models:/{name}@champion")));
     command.args([
-        format!("--model.registry_url={}", Mlflow::shared().url()),
+        format!("--model.registry_url={}", registry.url()),
         "--model.poll_ms=100".to_string(),
     ]);
     command.args(LIVE);
@@ -197,6 +210,9 @@ fn crash_while_an_alias_moves_every_score_is_of_the_version_that_its_epoch_is_bo
         versions.insert(version);
     }
     assert_eq!(versions.len(), MODELS.len(), "each of them has scored");
+    let bound: Vec<_> = bound.epochs.values().map(|(_, chosen)| &chosen["health"]).collect();
+    let swaps = bound.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert!(swaps >= 4, "only {swaps} swaps");
     moved.check_scores(&scored);
 }
 
@@ -243,6 +259,45 @@ fn crash_while_the_alias_of_a_canary_moves_its_scores_are_of_its_epochs_version_
     assert!(compared.is_empty(), "compared, and not published: {compared:?}");
     assert!((scored.len() / 5..scored.len() / 2).contains(&all), "{all} of {}", scored.len());
     moved.check_scores(&scored);
+}
+
+#[test]
+fn fault_a_registry_that_is_away_leaves_the_version_that_scores_to_score_over_a_kill() {
+    let registry = Mlflow::start();
+    registry.register("kept health", &model("health"), 1);
+    registry.point("kept health", "champion", "1");
+    let topics = Topics::new(TestBroker::shared(), 2, 2);
+    let start = |layout| {
+        let command = || scoring_from(&registry, &topics, "kept health");
+        Start::of(command, layout, None, &[])
+    };
+    let end = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| send_until(&topics, &end));
+        let run = start((1, 1));
+        run.must_publish();
+        registry.stop();
+        run.processes()[0].wait_until("the registry is missed", |m| {
+            m.sum("tideflow_model_failures_total", &[]) > 0.0
+        });
+        let scored = || topics.read(&topics.scores).len();
+        let before = scored();
+        run.lives_for(run.age() + Duration::from_secs(2), |_| ());
+        assert!(scored() > before, "it goes on without the registry");
+        run.signal("KILL");
+        run.end_however();
+        let before = scored();
+        let run = start((1, 1));
+        run.must_publish();
+        run.lives_for(run.age() + Duration::from_secs(2), |_| ());
+        assert!(scored() > before, "a start goes on without the registry");
+        end.store(true, Ordering::SeqCst);
+        run.signal("TERM");
+        run.end_well();
+    });
+    for sent in topics.read(&topics.scores) {
+        assert_eq!(of_score(&sent).2, "1");
+    }
 }
 
 #[test]

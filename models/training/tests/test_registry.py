@@ -150,6 +150,11 @@ def test_an_alias_moves_only_to_a_version_that_is_good_enough_and_back(mine, cap
     assert "version 1 of `belt_wear` has replaced none" in capsys.readouterr().err
     assert mine.promote("--alias", "trial") == 0
     assert (mine.champion(), mine.tags(3)["trial.decision"]) == ("1", "accepted")
+    # As where the recipe cannot evaluate version 3 any more.
+    capsys.readouterr()
+    assert mine.promote("--candidate", 1, "--alias", "trial", "--limits-only") == 0
+    assert "version 1 against no trial, the limits alone" in capsys.readouterr().out
+    assert (mine.tags(1)["trial.decision"], mine.tags(1)["trial.replaced"]) == ("accepted", "3")
 
 
 def test_fault_an_alias_that_moves_during_the_evaluation_is_left_where_it_is(

@@ -73,6 +73,12 @@ def _parser(
     which.add_argument(
         "--back", action="store_true", help="back to the version that the current one has replaced"
     )
+    promote.add_argument(
+        "--limits-only",
+        action="store_true",
+        help="do not hold it against the version that the alias names: for when the recipe's features have "
+        "changed, and it cannot evaluate that one any more",
+    )
     promote.add_argument("--alias", default="champion", help="default `champion`")
     promote.add_argument("--data", type=Path, metavar="PATH", help="as for `train`")
     _registry_options(promote, registry, gates)

@@ -28,19 +28,20 @@ def promote(options: argparse.Namespace) -> int:
     if candidate == champion:
         print(f"refused: version {candidate} of `{options.name}` is the {options.alias} already")
         return 1
+    compared = None if options.limits_only else champion
     values = {
         version: _figures(registry, gate, recipe, version, options.data)
-        for version in (champion, candidate)
+        for version in (compared, candidate)
         if version is not None
     }
-    missed = _table(gate, options.alias, candidate, champion, values)
+    missed = _table(gate, options.alias, candidate, compared, values)
     decision = f"refused: {', '.join(missed)}" if missed else "accepted"
     # Somebody else may have moved it meanwhile, and this was not held against that version.
     now = registry.alias(options.name, options.alias)
     if not missed and now != champion:
         decision = f"refused: `{options.alias}` has moved to version {now} meanwhile"
     accepted = decision == "accepted"
-    figures = {"candidate": values[candidate], options.alias: values.get(champion)}
+    figures = {"candidate": values[candidate], options.alias: values.get(compared)}
     tags = {"decision": decision, "figures": json.dumps(figures)}
     if accepted:
         tags["replaced"] = champion or ""
@@ -66,7 +67,7 @@ def _figures(
 
 def _table(gate: Gate, alias: str, candidate: str, champion: str | None, values: dict) -> list[str]:
     """Prints a line for each figure; what is not reached."""
-    against = f"{alias} {champion}" if champion else f"no {alias}"
+    against = f"{alias} {champion}" if champion else f"no {alias}, the limits alone"
     print(f"{gate.name}: version {candidate} against {against}")
     print(f"  {'figure':24} {alias:>12} {'candidate':>12}   needed")
     missed = []

@@ -9,7 +9,7 @@ use crate::{Aggregate, Total, Window};
 
 /// How good a version's scores of some time were, by their labels.
 ///
-/// A score above the threshold says yes, and so does a label. A figure is none where nothing can be said: where
+/// A score above the threshold says yes, and so does a label of 0.5 or more. A figure is none where nothing can be said: where
 /// fewer scores have a label than asked for, or where it would divide by 0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Quality {
@@ -52,6 +52,8 @@ pub(super) struct Outcomes {
     squares: Total,
 }
 
+/// A label of this or more says yes. Labels are 0 and 1, whatever scores are.
+const YES: f64 = 0.5;
 /// A larger error counts as this: so that the sum of squares is exact, in any order.
 const ERROR_MAX: f64 = 1_000_000.0;
 
@@ -62,7 +64,7 @@ impl Outcomes {
             self.unlabelled += 1;
             return;
         };
-        let outcome = match (score > threshold, label > threshold) {
+        let outcome = match (score > threshold, label >= YES) {
             (true, true) => &mut self.true_positives,
             (true, false) => &mut self.false_positives,
             (false, true) => &mut self.false_negatives,

@@ -27,7 +27,7 @@ const BROKEN: &str = "broken";
 pub const STRAGGLER: &str = "straggler";
 
 /// A fleet with a dead letter and a straggler now and then.
-fn inputs(readings: u64) -> impl Iterator<Item = Input> {
+pub fn inputs(readings: u64) -> impl Iterator<Item = Input> {
     let fleet = Fleet { devices: 500, readings, span_ms: 60 * 60_000, partitions: 4 };
     fleet.inputs().enumerate().map(|(n, input)| match n % 10_000 {
         17 => Input { value: Some(format!("{BROKEN} {n}").into_bytes()), ..input },
@@ -80,6 +80,25 @@ impl LeftAlone {
         LeftAlone { topics, results, orders }
     }
 
+    /// What a job over the same readings has published so far that it should not have: twice, or other than this
+    /// run, or in another order. What it has not published yet is nothing.
+    pub fn so_far(&self, topics: &Topics) -> Difference {
+        let published = published(topics);
+        let orders = orders(&published);
+        let mut all = Stragglers::of(topics).difference(self.results[3].len());
+        for (found, expected) in published.map(content).iter().zip(&self.results) {
+            all += Difference::between(found, expected);
+        }
+        for (found, expected) in orders.iter().zip(&self.orders) {
+            let begins = |(key, order): (&Option<Vec<u8>>, &Vec<Option<Vec<u8>>>)| {
+                expected.get(key).is_some_and(|all| all.starts_with(order))
+            };
+            all.wrong += found.iter().filter(|found| !begins(*found)).count();
+        }
+        let example = all.example.filter(|_| all.duplicated + all.wrong > 0);
+        Difference { lost: 0, example, ..all }
+    }
+
     /// [`READINGS`] on the broker of all tests.
     pub fn shared() -> &'static LeftAlone {
         static SHARED: LazyLock<LeftAlone> =
@@ -88,12 +107,18 @@ impl LeftAlone {
     }
 }
 
-/// All results but those of stragglers, as they are on the topics.
+/// All results but those of stragglers, as they are on the topics. The topic that dead letters come from, which they
+/// name, is any.
 pub fn published(topics: &Topics) -> [Vec<Sent>; 4] {
     let all = [&topics.windows, &topics.scores, &topics.alarms, &topics.rejects];
     all.map(|topic| {
         let mut records = topics.read(topic);
         records.retain(|sent| !is_straggler(sent));
+        for (_, value) in records.iter_mut().flat_map(|sent| &mut sent.headers) {
+            if value.as_deref() == Some(topics.readings.as_bytes()) {
+                *value = Some(b"readings".to_vec());
+            }
+        }
         records
     })
 }
@@ -137,17 +162,20 @@ impl Stragglers {
     }
 }
 
+/// What an alarm of these jobs is.
+pub fn alarm_flags() -> [String; 3] {
+    let [above, below, windows] = ALARM;
+    [
+        format!("--alarm.raise_above={above}"),
+        format!("--alarm.clear_below={below}"),
+        format!("--alarm.windows_min={windows}"),
+    ]
+}
+
 /// `device_health` over all that is there, to its end.
 fn over(topics: &Topics, flags: &[&str]) -> Command {
     let mut command = device_health("run", topics, &model("health"));
-    let [above, below, windows] = ALARM;
-    command.args([
-        "--readings.until=end",
-        &format!("--alarm.raise_above={above}"),
-        &format!("--alarm.clear_below={below}"),
-        &format!("--alarm.windows_min={windows}"),
-    ]);
-    command.args(flags);
+    command.arg("--readings.until=end").args(alarm_flags()).args(flags);
     command
 }
 

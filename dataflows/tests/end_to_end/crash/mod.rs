@@ -3,7 +3,7 @@
 
 mod broker;
 mod bucket;
-mod check;
+pub mod check;
 #[cfg(feature = "crash-points")]
 mod compacted;
 mod cuts;

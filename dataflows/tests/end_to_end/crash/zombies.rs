@@ -28,7 +28,7 @@ fn ends_superseded(start: Start) {
     let ended = start.end();
     let codes: Vec<i32> = ended.iter().map(|ended| ended.code).collect();
     // A process that had not begun yet knows only that the other one is gone.
-    assert!(codes.contains(&4) && codes.iter().all(|code| [1, 4].contains(code)), "{ended:?}");
+    assert!(codes.contains(&4) && codes.iter().all(|code| [4, 5].contains(code)), "{ended:?}");
     let said = ended.iter().any(|ended| ended.err.contains("has taken over from generation"));
     assert!(said, "{ended:?}");
 }

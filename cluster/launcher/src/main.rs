@@ -1,0 +1,7 @@
+//! The program `tideflow`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tideflow_launcher::main()
+}
