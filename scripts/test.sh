@@ -59,6 +59,7 @@ step 'build the tests' "${tests[@]}" --no-run
 step 'build without TensorFlow' "${plain[@]}" --no-run
 step 'start Kafka' start_kafka
 step_log=$work/tests.log
+step 'Terraform' scripts/terraform.sh
 step 'training package' .tideflow/venv/bin/python -m pytest -q models/training
 step 'plots' .tideflow/venv/bin/python -m pytest -q demo/tests
 step 'scores of the quality report' .tideflow/venv/bin/python -m pytest -q benches/quality
