@@ -3,24 +3,25 @@
 itself."""
 
 import pathlib
+import select
 import socket
 import socketserver
 import ssl
 import sys
-import threading
 
 # With its key, which guards nothing; until 2126.
 OWN = pathlib.Path(__file__).with_name("127.0.0.1.pem")
 
 
-def pump(source, sink):
-    """Passes on what comes, to its end."""
-    try:
-        while some := source.recv(65536):
-            sink.sendall(some)
-        sink.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
+def pass_on(encrypted, plain):
+    """Passes on what comes from either side, until one ends: on one thread, as TLS wants it."""
+    while True:
+        ready = [encrypted] if encrypted.pending() else select.select([encrypted, plain], [], [])[0]
+        for source in ready:
+            some = source.recv(65536)
+            if not some:
+                return
+            (plain if source is encrypted else encrypted).sendall(some)
 
 
 class PassOn(socketserver.BaseRequestHandler):
@@ -29,12 +30,10 @@ class PassOn(socketserver.BaseRequestHandler):
     def handle(self):
         try:
             self.request.do_handshake()
+            with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as plain:
+                pass_on(self.request, plain)
         except OSError:
-            return
-        with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as plain:
-            asked = threading.Thread(target=pump, args=(self.request, plain), daemon=True)
-            asked.start()
-            pump(plain, self.request)
+            pass
 
 
 class Server(socketserver.ThreadingTCPServer):

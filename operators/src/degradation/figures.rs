@@ -169,7 +169,7 @@ mod tests {
         let quarter = 0.25_f64.to_le_bytes();
         // 2^62, twice that after zigzag: nine bytes of seven bits.
         let sum = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1];
-        let expected: [&[u8]; 4] = [&[1, 0, 1, 0, 0, 1], &quarter, &quarter, &sum];
+        let expected: [&[u8]; 4] = [&[1, 1, 0, 0, 0, 1], &quarter, &quarter, &sum];
         assert_eq!(bytes[4..], expected.concat());
     }
 
