@@ -271,14 +271,14 @@ impl<C: Clone + Send + Sync + 'static> GraphRunner<C> {
             Ok(())
         };
         let limit = Duration::from_millis(setup.framework.workers.step_timeout_ms);
-        let _watch = watch_workers(job.steps.clone(), limit, move |worker| {
+        let watch = watch_workers(job.steps.clone(), limit, move |worker| {
             let ms = limit.as_millis();
             let report = format!(
                 "worker {worker} hangs: it is at one thing for {ms} ms (`workers.step_timeout_ms`)"
             );
             panic::end_with(Exit::Failed, &report)
         });
-        let _watch = _watch.map_err(|error| RunError::Start(error.to_string()))?;
+        let _watch = watch.map_err(|error| RunError::Start(error.to_string()))?;
         let outcome = execute(workers, job, durability, each_worker, graph);
         self.running.store(false, Ordering::Release);
         Ok(outcome?)

@@ -82,13 +82,10 @@ impl Watch {
         lane.socket().set_write_timeout(Some(shared.meeting.lost_after))?;
         self.shared.said().open += 1;
         let watch = move || {
-            let (mut superseded, mut lane) = (false, lane);
-            let lost = shared.watch(process, &mut lane, &mut superseded);
-            let lost = lost.map_err(|why| (why, superseded));
-            drop(lane);
+            let lost = shared.watch(process, lane);
             shared.said().open -= 1;
             shared.changed.notify_all();
-            if let Err((why, superseded)) = lost {
+            if let Err(Gone { why, superseded }) = lost {
                 let name = shared.meeting.name(process);
                 (shared.on_lost)(&Lost { process, name, why, superseded });
             }
@@ -134,12 +131,7 @@ impl Shared {
     }
 
     /// Until one of the two has said its last word; why the other is lost, if it has said none.
-    fn watch(
-        &self,
-        process: usize,
-        lane: &mut Connection,
-        superseded: &mut bool,
-    ) -> Result<(), String> {
+    fn watch(&self, process: usize, mut lane: Connection) -> Result<(), Gone> {
         let lost_after = self.meeting.lost_after;
         let (mut heard, mut beaten) = (Instant::now(), None::<Instant>);
         let (mut looked, mut partial) = (Instant::now(), Partial::default());
@@ -147,33 +139,32 @@ impl Shared {
         loop {
             let last = self.said().last.clone();
             if let Some(word) = last {
-                let _ = frame::write(lane, &word);
+                let _ = frame::write(&mut lane, &word);
                 lane.say_goodbye();
                 return Ok(());
             }
             if beaten.is_none_or(|at| at.elapsed() >= lost_after / BEATS) {
-                frame::write(lane, &Word::Beat).map_err(|error| gone(&error))?;
+                frame::write(&mut lane, &Word::Beat)?;
                 beaten = Some(Instant::now());
             }
             match lane.read(&mut buffer) {
-                Ok(0) => return Err("it has closed the connection".into()),
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
                 Ok(read) => {
                     partial.add(&buffer[..read]);
                     heard = Instant::now();
                 }
                 Err(error) if is_timeout(&error) => {}
-                Err(error) => return Err(gone(&error)),
+                Err(error) => return Err(error.into()),
             }
-            while let Some(word) = partial.next().map_err(|error| gone(&error))? {
+            while let Some(word) = partial.next()? {
                 match word {
                     Word::Beat => {}
                     Word::Done => {
                         tracing::debug!(process, "its part of the run is over");
                         return Ok(());
                     }
-                    Word::Failed { reason, superseded: by } => {
-                        *superseded = by;
-                        return Err(reason);
+                    Word::Failed { reason, superseded } => {
+                        return Err(Gone { why: reason, superseded });
                     }
                 }
             }
@@ -183,7 +174,8 @@ impl Shared {
                 heard += gap;
             } else if heard.elapsed() > lost_after {
                 let ms = lost_after.as_millis();
-                return Err(format!("nothing heard of it for {ms} ms (`workers.lost_after_ms`)"));
+                let why = format!("nothing heard of it for {ms} ms (`workers.lost_after_ms`)");
+                return Err(Gone { why, superseded: false });
             }
         }
     }
@@ -194,9 +186,18 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), WouldBlock | TimedOut | Interrupted)
 }
 
-fn gone(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => "it has closed the connection".into(),
-        _ => format!("its connection broke: {error}"),
+/// How a process was lost.
+struct Gone {
+    why: String,
+    superseded: bool,
+}
+
+impl From<io::Error> for Gone {
+    fn from(error: io::Error) -> Gone {
+        let why = match error.kind() {
+            io::ErrorKind::UnexpectedEof => "it has closed the connection".into(),
+            _ => format!("its connection broke: {error}"),
+        };
+        Gone { why, superseded: false }
     }
 }
