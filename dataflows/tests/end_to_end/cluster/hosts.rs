@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
@@ -27,11 +28,12 @@ fn call(args: &[&str]) {
 impl Hosts {
     /// So many hosts, for root.
     pub fn up(count: usize) -> Hosts {
-        let id = std::process::id();
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        // What neither another run of the tests has nor another test of this one.
+        let (run, made) = (std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         let folder = tempfile::tempdir().expect("a folder for a while");
-        let name = format!("t{}", id % 10_000_000);
-        // One that another run of the tests has not.
-        let subnet = format!("10.{}.{}.0/24", 100 + id % 100, id / 100 % 250);
+        let name = format!("t{}n{made}", run % 1_000_000);
+        let subnet = format!("10.{}.{}.0/24", 100 + (run + 50 * made) % 100, run / 100 % 250);
         let hosts = Hosts { folder, name, subnet };
         let directory = hosts.directory();
         call(&["up", &directory, &hosts.name, &hosts.subnet, &count.to_string()]);
