@@ -1,7 +1,7 @@
 """Makes the SavedModels of the tests: `make_models.py FOLDER`.
 
-Each model is a folder with a manifest; `net.json` and `two.json` beside them hold rows and the
-scores that Keras itself gives them.
+Each model is a folder with a manifest; `NAME.json` beside those of Keras holds rows
+and the scores that Keras itself gives them.
 """
 
 import json
@@ -63,7 +63,8 @@ def export_keras(folder, model, output, **values):
     signature = tf.saved_model.load(folder).signatures["serving_default"]
     (input_name,) = signature.structured_input_signature[1]
     write_manifest(folder, tensors=(input_name, output), **values)
-    rows = np.random.default_rng(3).normal(scale=2.0, size=(ROWS, WIDTH)).astype(np.float32)
+    size = (ROWS, values.get("width", WIDTH))
+    rows = np.random.default_rng(3).normal(scale=2.0, size=size).astype(np.float32)
     scores = model(rows)
     scores = scores[output] if isinstance(scores, dict) else scores
     (folder.parent / f"{folder.name}.json").write_text(
@@ -91,6 +92,32 @@ def two(folder):
     parts = keras.layers.Dense(2, activation="sigmoid")(hidden)
     model = keras.Model(row, {"score": score, "parts": parts})
     export_keras(folder, model, "parts", outputs=["heat", "wear"])
+
+
+def wide(folder):
+    """784-32-32-32-32-10, as the workload `score` has it."""
+    layers = keras.layers
+    hidden = [layers.Dense(32, activation="relu") for _ in range(4)]
+    last = layers.Dense(10, activation="softmax")
+    model = keras.Sequential([keras.Input((784,)), *hidden, last])
+    export_keras(folder, model, "output_0", width=784, outputs=[f"c{i}" for i in range(10)])
+
+
+class Members(keras.layers.Layer):
+    """The mean of five networks that are computed side by side, as those that are trained are."""
+
+    def build(self, shape):
+        sizes = [(shape[-1], 32), (32, 1)]
+        self.kernels = [self.add_weight(shape=(5, *size), name=f"k{size[0]}") for size in sizes]
+
+    def call(self, rows):
+        hidden = tf.tanh(tf.matmul(tf.tile(rows[None], [5, 1, 1]), self.kernels[0]))
+        return tf.reduce_mean(tf.sigmoid(tf.matmul(hidden, self.kernels[1])), axis=0)
+
+
+def members(folder):
+    model = keras.Sequential([keras.Input((WIDTH,)), Members()])
+    export_keras(folder, model, "output_0")
 
 
 class Sum(tf.Module):
@@ -162,6 +189,8 @@ def main(target):
     keras.utils.set_random_seed(7)
     net(target / "net")
     two(target / "two")
+    wide(target / "wide")
+    members(target / "members")
     save_sum(target / "narrow", width=9)
     save_sum(target / "other_signature", signature="predict")
     save_sum(target / "double", dtype=tf.float64)
