@@ -29,8 +29,11 @@ fn rows(count: usize, width: usize) -> impl Strategy<Value = Vec<f64>> {
     vec(-8.0_f64..8.0, count * width)
 }
 
+/// A batch of rows, and a place in it.
+type Batch = (Vec<f64>, usize);
+
 /// A network, a row of it, and other rows to fill a small and a large batch, with a place in each.
-fn company() -> impl Strategy<Value = (usize, Vec<f64>, [(Vec<f64>, usize); 2])> {
+fn company() -> impl Strategy<Value = (usize, Vec<f64>, [Batch; 2])> {
     (0..NETWORKS.len()).prop_flat_map(|network| {
         let width = NETWORKS[network].signature().width();
         let batches = [32, 256].map(|count| (rows(count, width), 0..count));

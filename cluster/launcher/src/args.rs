@@ -85,8 +85,11 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
-    /// Prints the manual page
-    Man,
+    /// Prints the manual page, of all or of one command
+    Man {
+        /// The command, as `up`
+        of: Option<String>,
+    },
     /// Answers one request on standard input; the launcher calls it on a host
     #[command(hide = true)]
     Agent,

@@ -5,21 +5,21 @@
 //! one in `ca.pem` until the next rotation: processes that still have certificates of it are trusted.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose,
+    Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
 };
-use tempfile::NamedTempFile;
 use time::{Duration, OffsetDateTime};
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::Pem;
 
 use crate::clock;
 use crate::cluster_file::Host;
+use crate::whole;
 use crate::wire::CertFiles;
 
 /// Days that a host's certificate is good for.
@@ -72,6 +72,8 @@ pub struct Shown {
     pub names: Vec<String>,
     /// Its end, in milliseconds since 1970.
     pub until_ms: i64,
+    /// Its public key, as DER.
+    pub key: Vec<u8>,
 }
 
 impl Shown {
@@ -99,7 +101,7 @@ impl Certs {
     /// When a file cannot be read or written.
     pub fn make(&self, job: &str, hosts: &[Host]) -> Result<Vec<String>, CertError> {
         let mut made = self.make_token()?;
-        if !self.path("ca.key").exists() {
+        if self.pair("ca.pem", "ca.key")?.is_none() {
             made.push(self.new_authority(job)?);
         }
         for host in hosts {
@@ -116,7 +118,7 @@ impl Certs {
     /// When a file cannot be read or written.
     pub fn rotate(&self, job: &str, hosts: &[Host], ca: bool) -> Result<Vec<String>, CertError> {
         let mut made = self.make_token()?;
-        if ca || !self.path("ca.key").exists() {
+        if ca || self.pair("ca.pem", "ca.key")?.is_none() {
             made.push(self.new_authority(job)?);
         }
         for host in hosts {
@@ -187,14 +189,20 @@ impl Certs {
     /// Whether there is a certificate for a host under its name and address, which does not end soon.
     fn holds_for(&self, host: &Host) -> Result<bool, CertError> {
         let [certificate, key] = leaf(host);
-        if !self.path(&certificate).exists() || !self.path(&key).exists() {
-            return Ok(false);
-        }
-        let shown = self.parsed(&certificate)?;
-        Ok(shown.first().is_some_and(|leaf| {
+        Ok(self.pair(&certificate, &key)?.is_some_and(|leaf| {
             let named = names(host).iter().all(|name| leaf.names.contains(name));
             named && leaf.days_left() >= SOON_DAYS
         }))
+    }
+
+    /// A certificate whose key is there too. Whoever makes them may be killed between the two.
+    fn pair(&self, certificate: &str, key: &str) -> Result<Option<Shown>, CertError> {
+        if !self.path(certificate).exists() || !self.path(key).exists() {
+            return Ok(None);
+        }
+        let key = KeyPair::from_pem(&self.read(key)?);
+        let shown = self.parsed(certificate)?.into_iter().next();
+        Ok(shown.filter(|shown| key.is_ok_and(|key| key.subject_public_key_info() == shown.key)))
     }
 
     fn new_authority(&self, job: &str) -> Result<String, CertError> {
@@ -261,6 +269,7 @@ impl Certs {
                 subject: parsed.subject().to_string(),
                 names,
                 until_ms: parsed.validity().not_after.timestamp() * 1_000,
+                key: parsed.public_key().raw.to_vec(),
             });
         }
         match all.is_empty() {
@@ -282,12 +291,8 @@ impl Certs {
     fn write(&self, name: &str, text: &str) -> Result<(), CertError> {
         let path = self.path(name);
         let folder = path.parent().unwrap_or(&self.folder);
-        let written = fs::create_dir_all(folder).and_then(|()| {
-            let mut file = NamedTempFile::new_in(folder)?;
-            file.write_all(text.as_bytes())?;
-            file.persist(&path).map(drop).map_err(io::Error::from)
-        });
-        written.map_err(|e| failed(&path, e))
+        let written = fs::create_dir_all(folder);
+        written.and_then(|()| whole::write(&path, text.as_bytes())).map_err(|e| failed(&path, e))
     }
 }
 

@@ -51,6 +51,24 @@ pub fn each<T: Send>(
     answers.into_iter().map(|answer| answer.expect("every index was taken")).collect()
 }
 
+/// Does a step on each host, with a line of progress. The answers come in the order of the hosts.
+pub fn try_step<T: Send>(
+    step: &str,
+    hosts: &[Host],
+    work: impl Fn(&Host) -> Result<T, CallError> + Sync,
+) -> Vec<Result<T, CallError>> {
+    each(hosts, |host| {
+        let began = Instant::now();
+        let answer = work(host);
+        let seconds = began.elapsed().as_secs_f64();
+        match &answer {
+            Ok(_) => eprintln!("{step:<10} {:<16} {seconds:.1}s", host.name),
+            Err(_) => eprintln!("{step:<10} {:<16} FAILED after {seconds:.1}s", host.name),
+        }
+        answer
+    })
+}
+
 /// Does a step on each host, with a line of progress.
 ///
 /// # Errors
@@ -60,16 +78,18 @@ pub fn step<T: Send>(
     hosts: &[Host],
     work: impl Fn(&Host) -> Result<T, CallError> + Sync,
 ) -> Result<Vec<T>, FleetError> {
-    let answers = each(hosts, |host| {
-        let began = Instant::now();
-        let answer = work(host);
-        let seconds = began.elapsed().as_secs_f64();
-        match &answer {
-            Ok(_) => eprintln!("{step:<10} {:<16} {seconds:.1}s", host.name),
-            Err(_) => eprintln!("{step:<10} {:<16} FAILED after {seconds:.1}s", host.name),
-        }
-        answer
-    });
+    all(step, hosts, try_step(step, hosts, work))
+}
+
+/// What hosts have answered to a step.
+///
+/// # Errors
+/// When it failed on some host, with what failed where.
+pub fn all<T>(
+    step: &str,
+    hosts: &[Host],
+    answers: Vec<Result<T, CallError>>,
+) -> Result<Vec<T>, FleetError> {
     let (mut done, mut failed) = (Vec::new(), Vec::new());
     for (host, answer) in hosts.iter().zip(answers) {
         match answer {

@@ -23,6 +23,7 @@ pub mod release;
 pub mod ssh;
 pub mod supervise;
 pub mod systemd;
+pub mod whole;
 pub mod wire;
 
 use std::process::ExitCode;

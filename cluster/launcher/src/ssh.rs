@@ -147,7 +147,10 @@ impl Ssh {
         }
         with("-o", joined("ControlPath=", &socket));
         if let Some(known) = &self.settings.known_hosts {
-            with("-o", joined("UserKnownHostsFile=", known));
+            // Without quotes a space would divide it in two.
+            let mut option = joined("UserKnownHostsFile=\"", known);
+            option.push("\"");
+            with("-o", option);
             with("-o", "GlobalKnownHostsFile=/dev/null".into());
         }
         if let Some(key) = &self.settings.key {
@@ -353,7 +356,7 @@ mod tests {
         let args = args.join(" ");
         for part in [
             "-o BatchMode=yes -o StrictHostKeyChecking=yes",
-            "-o UserKnownHostsFile=/h -o GlobalKnownHostsFile=/dev/null",
+            "-o UserKnownHostsFile=\"/h\" -o GlobalKnownHostsFile=/dev/null",
             "-i /k -o IdentitiesOnly=yes -l deploy -p 2222 -- 10.0.0.1",
         ] {
             assert!(args.contains(part), "{args}");

@@ -51,12 +51,13 @@ pub enum Ask {
         /// Longest time.
         timeout_ms: u64,
     },
-    /// Stops the process well. Answers once it is gone.
+    /// Stops the process well. Answers once it is gone: how it ended, where that was not well.
     Stop {
         /// Longest time; what is left then is killed.
         timeout_ms: u64,
     },
-    /// Makes a release and a placement the current ones, where they are given, and starts the process.
+    /// Makes a release and a placement the current ones, where they are given, and starts the process. Answers why
+    /// old releases could not be removed, where they could not.
     Start {
         /// A release that is installed.
         release: Option<String>,

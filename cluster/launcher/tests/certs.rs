@@ -67,6 +67,25 @@ fn a_host_that_has_moved_gets_another_certificate() {
 }
 
 #[test]
+fn a_certificate_without_its_key_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let certs = Certs::at(folder.path());
+    let hosts = hosts(&[("w1", "10.0.0.1"), ("w2", "10.0.0.2")]);
+    certs.make("j", &hosts).unwrap();
+    let copy = |from: &str, to: &str| {
+        std::fs::copy(folder.path().join(from), folder.path().join(to)).unwrap();
+    };
+    copy("hosts/w2.key", "hosts/w1.key");
+    let made = certs.make("j", &hosts).unwrap();
+    assert!(made.len() == 1 && made[0].contains("w1"), "{made:?}");
+    copy("hosts/w2.key", "ca.key");
+    assert!(certs.make("j", &hosts).unwrap()[0].contains("the authority"));
+    certs.rotate("j", &hosts, false).unwrap();
+    let files = certs.of(&hosts[0]).unwrap();
+    assert!(holds(&files.ca, &files.certificate, "w1"));
+}
+
+#[test]
 fn the_authority_before_stays_trusted_for_one_rotation() {
     let folder = tempfile::tempdir().unwrap();
     let certs = Certs::at(folder.path());

@@ -53,6 +53,9 @@ fn completions_and_the_manual_page_are_printed() {
     }
     let page = text(tideflow(&["man"]).stdout);
     assert!(page.contains(".TH") && page.contains("rescale"), "{page}");
+    let page = text(tideflow(&["man", "rescale"]).stdout);
+    assert!(page.contains(".TH tideflow-rescale 1"), "{page}");
+    assert_eq!(tideflow(&["man", "agent"]).status.code(), Some(2));
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn answer(request: Request, input: &mut impl BufRead) -> Result<Value, AgentErro
                 None => placing::settle(&place)?,
             }
             process::start(&place)?;
-            json(store::prune(&place)?)
+            json(store::prune(&place).err().map(|why| why.to_string()))
         }
         Ask::Leave => json(process::leave(&place)?),
         Ask::Status => json(process::status(&place)?),

@@ -2,17 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-
-use tempfile::NamedTempFile;
 
 use super::place::Place;
 use super::{AgentError, at};
 use crate::cluster_file::ClusterFile;
 use crate::env_file;
 use crate::release::{MODELS, NATIVE};
+use crate::whole;
 use crate::wire::{Assigned, Placement};
 
 /// Writes all that a process of a placement reads, beside the releases.
@@ -91,10 +90,6 @@ pub fn variables(
     variables
 }
 
-/// Writes a file that its owner alone may read, whole or not at all.
 fn write(folder: &Path, name: &str, text: &str) -> io::Result<()> {
-    let mut file = NamedTempFile::new_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    file.persist(folder.join(name))?;
-    Ok(())
+    whole::write(&folder.join(name), text.as_bytes())
 }

@@ -110,13 +110,13 @@ fn supervisor(place: &Place) -> Result<Command, AgentError> {
     Ok(command)
 }
 
-/// Stops the process well: returns once it is gone.
-pub(super) fn stop(place: &Place, timeout: Duration) -> Result<(), AgentError> {
+/// Stops the process: returns once it is gone, with how it ended where that was not well.
+pub(super) fn stop(place: &Place, timeout: Duration) -> Result<Option<String>, AgentError> {
     if systemctl::version().is_some() {
         return systemctl::stop(place);
     }
     if !held(place)? {
-        return Ok(());
+        return Ok(None);
     }
     let Some(report) = Report::read(&place.folder) else {
         return Err(AgentError::Found(
@@ -140,7 +140,8 @@ pub(super) fn stop(place: &Place, timeout: Duration) -> Result<(), AgentError> {
         clock::until(Instant::now() + time, EVERY, || (!held(place).ok()?).then_some(()))
     };
     if gone(timeout).is_some() {
-        return Ok(());
+        let report = Report::read(&place.folder);
+        return Ok(report.and_then(|report| report.ended_badly()));
     }
     let report = Report::read(&place.folder).unwrap_or(report);
     for pid in [report.supervisor, report.pid].into_iter().filter(ours) {

@@ -12,6 +12,7 @@ use tempfile::NamedTempFile;
 use super::place::Place;
 use super::{AgentError, at};
 use crate::release::{Object, Release};
+use crate::whole;
 
 /// Releases that are kept, the current one among them.
 const KEPT_MAX: usize = 5;
@@ -56,7 +57,7 @@ pub(super) fn put(
         file.as_file().set_permissions(Permissions::from_mode(mode)).map_err(at(what()))?;
         file.persist(path(place, object)).map_err(|e| at(what())(e.error))?;
     }
-    Ok(())
+    whole::sync(&folder).map_err(at(what()))
 }
 
 fn copy(input: &mut impl Read, file: &mut File, bytes: u64) -> io::Result<String> {
@@ -96,8 +97,9 @@ pub(super) fn install(place: &Place, name: &str, release: &Release) -> Result<()
     }
     let text = serde_json::to_vec_pretty(release).expect("a release is JSON");
     fs::create_dir_all(&draft).map_err(at(what()))?;
-    fs::write(draft.join("release.json"), text).map_err(at(what()))?;
-    fs::rename(&draft, &target).map_err(at(what()))
+    whole::write(&draft.join("release.json"), &text).map_err(at(what()))?;
+    fs::rename(&draft, &target).map_err(at(what()))?;
+    whole::sync(&place.at("releases")).map_err(at(what()))
 }
 
 /// Makes a release the current one, at once.
@@ -120,7 +122,8 @@ fn link(place: &Place, name: &str, release: &str) -> io::Result<()> {
         _ => {}
     }
     symlink(Path::new("releases").join(release), &draft)?;
-    fs::rename(&draft, place.at(name))
+    fs::rename(&draft, place.at(name))?;
+    whole::sync(&place.folder)
 }
 
 /// Removes releases beyond those that are kept, what no release has a link to, and agents of before.

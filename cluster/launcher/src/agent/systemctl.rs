@@ -55,14 +55,16 @@ pub(super) fn start(place: &Place) -> Result<(), AgentError> {
     systemctl(&["start", &name])
 }
 
-/// Stops the process, for the machine's next start too; returns once it is gone.
-pub(super) fn stop(place: &Place) -> Result<(), AgentError> {
+/// Stops the process, for the machine's next start too: returns once it is gone, with how it ended where that
+/// was not well.
+pub(super) fn stop(place: &Place) -> Result<Option<String>, AgentError> {
     if !unit_path(place).exists() {
-        return Ok(());
+        return Ok(None);
     }
     let name = unit_name(&place.job);
     systemctl(&["stop", &name])?;
-    systemctl(&["disable", "--quiet", &name])
+    systemctl(&["disable", "--quiet", &name])?;
+    Ok(show(place).ended)
 }
 
 /// Removes the unit of a process that was stopped.

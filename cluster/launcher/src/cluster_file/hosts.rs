@@ -4,12 +4,17 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 use toml_edit::Item;
 
 use super::Host;
 use super::reader::is_word;
+use crate::{bounded, clock};
+
+/// Time for whoever knows the hosts to say which they are: Terraform may have to ask a remote state.
+const ANSWER_TIME: Duration = Duration::from_secs(60);
 
 /// Where hosts come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,14 +93,18 @@ impl HostSource {
     }
 }
 
-fn json(mut command: Command, shown: &str) -> Result<Value, HostError> {
+fn json(command: Command, shown: &str) -> Result<Value, HostError> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().map_err(|source| HostError::Program { program, source })?;
-    if !output.status.success() {
-        let words = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+    let ended = bounded::run(command, ANSWER_TIME);
+    let ended = ended.map_err(|source| HostError::Program { program, source })?;
+    if ended.code != Some(0) {
+        let words = match ended.late {
+            true => format!("no answer within {}", clock::shown(ANSWER_TIME)),
+            false => ended.errors.trim().replace('\n', "; "),
+        };
         return Err(HostError::Failed { program: shown.into(), words });
     }
-    serde_json::from_slice(&output.stdout)
+    serde_json::from_str(&ended.out)
         .map_err(|e| HostError::Form { from: shown.into(), why: format!("not JSON: {e}") })
 }
 

@@ -20,21 +20,21 @@ const FORMER_TIME: Duration = Duration::from_secs(20);
 const READY_EVERY: Duration = Duration::from_millis(300);
 
 /// Brings the hosts to what the cluster file says.
-pub(super) fn up(context: &Context) -> Result<ExitCode, LaunchError> {
+pub(super) fn up(context: &mut Context) -> Result<ExitCode, LaunchError> {
     let processes = context.file.job.processes.unwrap_or(context.hosts.len());
     let wanted = Wanted::read(context, processes)?;
-    let facts = context.facts()?;
+    let facts = context.facts(processes)?;
     apply(context, &wanted, &facts)
 }
 
 /// Goes on with another number of processes, of the release that runs.
-pub(super) fn rescale(context: &Context, processes: usize) -> Result<ExitCode, LaunchError> {
+pub(super) fn rescale(context: &mut Context, processes: usize) -> Result<ExitCode, LaunchError> {
     if processes > context.hosts.len() {
         let why = format!("{processes} processes, and there are {} hosts", context.hosts.len());
         return Err(LaunchError::Refused(why));
     }
     let wanted = Wanted::read(context, processes)?;
-    let facts = context.facts()?;
+    let facts = context.facts(processes)?;
     let runs = facts.iter().find_map(|facts| facts.assigned.as_ref().and(facts.current.as_ref()));
     match runs {
         None => return Err(LaunchError::Refused("nothing runs yet: `tideflow up` first".into())),
@@ -56,8 +56,8 @@ pub(super) fn rescale(context: &Context, processes: usize) -> Result<ExitCode, L
 }
 
 /// Stops and starts what is there.
-pub(super) fn restart(context: &Context) -> Result<ExitCode, LaunchError> {
-    let facts = context.facts()?;
+pub(super) fn restart(context: &mut Context) -> Result<ExitCode, LaunchError> {
+    let facts = context.facts(0)?;
     let hosts = placed(context, &facts)?;
     stop(context, &hosts)?;
     fleet::step("start", &hosts, |host| start(context, host, None, None))?;
@@ -65,8 +65,8 @@ pub(super) fn restart(context: &Context) -> Result<ExitCode, LaunchError> {
 }
 
 /// Goes back to the release before the current one.
-pub(super) fn rollback(context: &Context) -> Result<ExitCode, LaunchError> {
-    let facts = context.facts()?;
+pub(super) fn rollback(context: &mut Context) -> Result<ExitCode, LaunchError> {
+    let facts = context.facts(0)?;
     let hosts = placed(context, &facts)?;
     // A host that came later has it under another number.
     let content = |name: &str| name.split_once('-').map_or(name, |(_, digest)| digest).to_owned();
@@ -87,8 +87,17 @@ pub(super) fn rollback(context: &Context) -> Result<ExitCode, LaunchError> {
     ready(context, &hosts)
 }
 
-/// The hosts that a process is placed on.
+/// The hosts that a process is placed on. All must be reached: the job needs each.
 fn placed(context: &Context, facts: &[Facts]) -> Result<Vec<Host>, LaunchError> {
+    let missing: Vec<_> = context.former(facts).into_iter().map(|host| host.name).collect();
+    if !missing.is_empty() {
+        let why = format!(
+            "{} has a process of the job: bring it back, or go on without it by `tideflow up` with it taken off \
+             the list of hosts",
+            missing.join(", ")
+        );
+        return Err(LaunchError::Failed(why));
+    }
     let placed = context.hosts.iter().zip(facts).filter(|(_, facts)| facts.assigned.is_some());
     let placed: Vec<_> = placed.map(|(host, _)| host.clone()).collect();
     match placed.is_empty() {
@@ -184,23 +193,32 @@ fn check(context: &Context, wanted: &Wanted, names: &[String]) -> Result<(), Lau
     Ok(())
 }
 
+/// Stops the processes of hosts well, side by side, and says which did not end as they should.
 pub(super) fn stop(context: &Context, hosts: &[Host]) -> Result<(), LaunchError> {
-    let timeout_ms = context.timeout_ms();
-    fleet::step("stop", hosts, |host| context.ask::<()>(host, Ask::Stop { timeout_ms }))?;
+    fleet::all("stop", hosts, try_stop(context, hosts))?;
     Ok(())
 }
 
+/// The same, with an answer for each.
+pub(super) fn try_stop(context: &Context, hosts: &[Host]) -> Vec<Result<(), CallError>> {
+    let timeout_ms = context.timeout_ms();
+    fleet::try_step("stop", hosts, |host| {
+        let ended: Option<String> = context.ask(host, Ask::Stop { timeout_ms })?;
+        if let Some(ended) = ended {
+            eprintln!("note       {}: {ended}", host.name);
+        }
+        Ok(())
+    })
+}
+
 /// Stops the processes of hosts that are no hosts of the job any more. One that is gone cannot be asked; what
-/// may still run there can publish nothing once the others are in a later generation.
+/// still runs there can publish nothing once the job has started again.
 fn stop_former(context: &Context, facts: &[Facts]) {
-    let old = facts.iter().find_map(|facts| facts.assigned.as_ref());
-    let known = |old: &Host| context.hosts.iter().any(|host| host.address == old.address);
-    let former = old.into_iter().flat_map(|assigned| &assigned.hosts);
-    let former: Vec<_> = former.filter(|host| !known(host)).cloned().collect();
+    let former = context.former(facts);
     let timeout_ms = u64::try_from(FORMER_TIME.as_millis()).unwrap_or(u64::MAX);
     let stopped = fleet::step("stop", &former, |host| {
         let time = FORMER_TIME + ANSWER_TIME;
-        context.courier.ask::<()>(host, Ask::Stop { timeout_ms }, time)?;
+        context.courier.ask::<Option<String>>(host, Ask::Stop { timeout_ms }, time)?;
         context.courier.ask::<()>(host, Ask::Leave, time)
     });
     if let Err(error) = stopped {
@@ -214,7 +232,12 @@ fn start(
     release: Option<String>,
     placement: Option<Placement>,
 ) -> Result<(), CallError> {
-    context.ask(host, Ask::Start { release, placement: placement.map(Box::new) })
+    let ask = Ask::Start { release, placement: placement.map(Box::new) };
+    let left: Option<String> = context.ask(host, ask)?;
+    if let Some(why) = left {
+        eprintln!("note       {}: {why}", host.name);
+    }
+    Ok(())
 }
 
 /// Waits until all are ready, and shows them. One that has failed ends the wait: the others wait for it.

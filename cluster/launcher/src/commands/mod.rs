@@ -117,9 +117,38 @@ impl Context {
         u64::try_from(self.deadline.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// What is on each host. All must be reached.
-    fn facts(&self) -> Result<Vec<Facts>, LaunchError> {
-        Ok(fleet::step("reach", &self.hosts, |host| self.ask(host, Ask::Facts))?)
+    /// What is on each host. The first ones must be reached; of the others, which are to run nothing, those that are
+    /// away are told, and are hosts no more.
+    fn facts(&mut self, first: usize) -> Result<Vec<Facts>, LaunchError> {
+        let mut answers = fleet::try_step("reach", &self.hosts, |host| self.ask(host, Ask::Facts));
+        let away =
+            |(index, answer): (usize, &Result<Facts, CallError>)| index >= first && answer.is_err();
+        let away: Vec<_> = answers.iter().enumerate().map(away).collect();
+        if away.iter().all(|away| *away) {
+            return Ok(fleet::all("reach", &self.hosts, answers)?);
+        }
+        for (index, _) in away.iter().enumerate().filter(|(_, away)| **away).rev() {
+            let (host, answer) = (self.hosts.remove(index), answers.remove(index));
+            if let Err(error) = answer {
+                eprintln!("note       {} is left out: {error}", host.name);
+            }
+        }
+        Ok(fleet::all("reach", &self.hosts, answers)?)
+    }
+
+    /// The hosts, and those that are hosts of the job no more but were when one of them was given its process.
+    fn and_former(&self) -> Vec<Host> {
+        let facts = fleet::each(&self.hosts, |host| self.ask(host, Ask::Facts));
+        let facts: Vec<Facts> = facts.into_iter().flatten().collect();
+        self.hosts.iter().cloned().chain(self.former(&facts)).collect()
+    }
+
+    /// The hosts that were given a process with one of these, and are hosts no more.
+    fn former(&self, facts: &[Facts]) -> Vec<Host> {
+        let known = |old: &Host| self.hosts.iter().any(|host| host.address == old.address);
+        let old = facts.iter().find_map(|facts| facts.assigned.as_ref());
+        let former = old.into_iter().flat_map(|assigned| &assigned.hosts);
+        former.filter(|host| !known(host)).cloned().collect()
     }
 }
 
@@ -140,14 +169,14 @@ pub fn run(args: Args) -> Result<ExitCode, LaunchError> {
     );
     let _alone = if changes { alone(&args.cluster)? } else { None };
     match &args.command {
-        Command::Plan { no_check } => plan::plan(&open()?, !no_check),
-        Command::Up => bring::up(&open()?),
+        Command::Plan { no_check } => plan::plan(&mut open()?, !no_check),
+        Command::Up => bring::up(&mut open()?),
         Command::Status { watch, json } => status::status(&open()?, *watch, *json),
         Command::Logs(which) => logs::logs(&open()?, which),
         Command::Stop => stop::stop(&open()?),
-        Command::Rescale { processes } => bring::rescale(&open()?, usize::from(*processes)),
-        Command::Restart => bring::restart(&open()?),
-        Command::Rollback => bring::rollback(&open()?),
+        Command::Rescale { processes } => bring::rescale(&mut open()?, usize::from(*processes)),
+        Command::Restart => bring::restart(&mut open()?),
+        Command::Rollback => bring::rollback(&mut open()?),
         Command::Down => stop::down(&open()?),
         Command::Doctor => doctor::doctor(&open()?),
         Command::Certs { action } => certs::certs(&args, *action),
@@ -160,13 +189,26 @@ pub fn run(args: Args) -> Result<ExitCode, LaunchError> {
             clap_complete::generate(*shell, &mut args::command(), "tideflow", &mut script);
             print(&String::from_utf8_lossy(&script))
         }
-        Command::Man => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(args::command()).render(&mut page)?;
-            print(&String::from_utf8_lossy(&page))
-        }
+        Command::Man { of } => print(&manual(of.as_deref())?),
         Command::Agent => Ok(agent::main()),
     }
+}
+
+/// The manual page, of all or of one command.
+fn manual(of: Option<&str>) -> Result<String, LaunchError> {
+    let mut command = args::command();
+    command.build();
+    if let Some(name) = of {
+        let found =
+            command.get_subcommands().find(|sub| sub.get_name() == name && !sub.is_hide_set());
+        let refused =
+            || LaunchError::Refused(format!("there is no command `{name}` (`tideflow --help`)"));
+        let sub = found.ok_or_else(refused)?.clone();
+        command = sub.name(format!("tideflow-{name}")).version(env!("CARGO_PKG_VERSION"));
+    }
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command).render(&mut page)?;
+    Ok(String::from_utf8_lossy(&page).into_owned())
 }
 
 /// Holds the cluster file: two that change the same hosts at once would mix what they bring.

@@ -10,10 +10,10 @@ use crate::wire::{Ask, Checked};
 
 /// Shows what would change. With `check`, the new program also looks at what it needs, on the first host; it
 /// is sent there for that.
-pub(super) fn plan(context: &Context, check: bool) -> Result<ExitCode, LaunchError> {
+pub(super) fn plan(context: &mut Context, check: bool) -> Result<ExitCode, LaunchError> {
     let processes = context.file.job.processes.unwrap_or(context.hosts.len());
     let wanted = Wanted::read(context, processes)?;
-    let facts = context.facts()?;
+    let facts = context.facts(processes)?;
     let assigned: Vec<_> = (0..processes).map(|i| wanted.assigned(i)).collect();
     let all: Vec<_> = context.hosts.iter().zip(&facts).collect();
     let changes = between((&wanted.release, assigned.as_slice()), &all);

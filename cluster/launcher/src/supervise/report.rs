@@ -8,6 +8,8 @@ use tempfile::NamedTempFile;
 
 use crate::clock;
 
+/// How a program ends that is done, or was stopped well.
+pub const ENDED_WELL: &str = "the process ended with code 0";
 /// The file in the supervisor's folder.
 const REPORT: &str = "supervise.json";
 
@@ -65,6 +67,12 @@ impl Report {
     pub fn read(folder: &Path) -> Option<Report> {
         let text = std::fs::read(folder.join(REPORT)).ok()?;
         serde_json::from_slice(&text).ok()
+    }
+
+    /// How the program ended last and what it said before that, unless it ended well.
+    pub fn ended_badly(&self) -> Option<String> {
+        let ended = self.ended.as_ref().filter(|ended| **ended != ENDED_WELL)?;
+        Some(self.words.as_ref().map_or(ended.clone(), |words| format!("{ended}: {words}")))
     }
 
     /// Says how it is now. How it ended before stays until it ends again.

@@ -19,7 +19,7 @@ use operator::Cluster;
 /// Readings that the job is given, a part of them before each step.
 const READINGS: u64 = 1_000_000;
 /// Parts of the readings.
-const PARTS: usize = 12;
+const PARTS: usize = 16;
 /// How long a host cannot reach the others.
 const CUT: Duration = Duration::from_secs(30);
 /// By when all processes have noticed.
@@ -108,6 +108,22 @@ fn oracle_a_cluster_that_loses_processes_and_hosts_publishes_every_result_once()
         hosts.heal(0);
         ledger.goes_on(published);
     });
+    ledger.step("restart beside a host that is gone", |ledger| {
+        hosts.cut(2, "ALL");
+        let published = ledger.published();
+        cluster.well(&["restart"]);
+        feed.next(&topics);
+        ledger.goes_on(published);
+        assert_eq!(cluster.states(), ["running", "running", "unknown"]);
+        hosts.heal(2);
+    });
+    ledger.step("other certificates", |ledger| {
+        cluster.well(&["certs", "rotate", "--ca"]);
+        let published = ledger.published();
+        cluster.well(&["up"]);
+        feed.next(&topics);
+        ledger.goes_on(published);
+    });
     for processes in ["3", "1"] {
         ledger.step(&format!("rescale {processes}"), |ledger| {
             cluster.well(&["rescale", processes]);
@@ -116,6 +132,19 @@ fn oracle_a_cluster_that_loses_processes_and_hosts_publishes_every_result_once()
             ledger.goes_on(published);
         });
     }
+    ledger.step("up with another setting", |ledger| {
+        cluster.set("run.stop_timeout_ms = 20000\n");
+        let published = ledger.published();
+        cluster.well(&["up"]);
+        feed.next(&topics);
+        ledger.goes_on(published);
+    });
+    ledger.step("rollback", |ledger| {
+        let published = ledger.published();
+        cluster.well(&["rollback"]);
+        feed.next(&topics);
+        ledger.goes_on(published);
+    });
     ledger.step("stop", |ledger| {
         cluster.well(&["stop"]);
         let published = ledger.published();
