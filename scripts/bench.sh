@@ -30,7 +30,7 @@ report=benches/reports/$date.md
 port=${PORT:-29092}
 
 build() {
-  local programs=(-p tideflow-dataflows --bins)
+  local programs=(-p tideflow-dataflows -p tideflow-launcher --bins)
   [ "$only" != infer ] || programs=(--bin infer --bin tideflow-peer)
   cargo build --release --locked -p tideflow-benches "${programs[@]}"
   cargo build --release --locked -p tideflow-models --features tensorflow --example bare_session
@@ -166,6 +166,8 @@ recovery() {
   "$CARGO_TARGET_DIR/release/recovery" "127.0.0.1:$port" 100000
   printf '\n`device_health` instead, as a user runs it: with its checks, its model, and open windows of all devices.\n\n'
   "$CARGO_TARGET_DIR/release/recovery" "127.0.0.1:$port" 100000 "$PEERS_WORK/health"
+  printf '\nThe same as two processes under `tideflow supervise`, of which one is killed: from SIGKILL to the first new committed record.\n\n'
+  "$CARGO_TARGET_DIR/release/recovery" "127.0.0.1:$port" 100000 "$PEERS_WORK/health" 2
 }
 
 soak() {

@@ -1,8 +1,10 @@
 //! A program of ours as a process, beside the bench that runs it.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,11 +19,78 @@ pub fn beside(name: &str) -> Command {
     Command::new(own.with_file_name(name))
 }
 
+/// How often a file is looked at for more.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// Lines that a program says, with when each was said.
+pub struct Lines(Receiver<(Instant, String)>);
+
+impl Lines {
+    /// Of what a program writes into a pipe.
+    fn of(reader: impl BufRead + Send + 'static) -> Lines {
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            reader
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| sender.send((Instant::now(), line)))
+        });
+        Lines(lines)
+    }
+
+    /// What is written into a file from now on, which need not be there yet.
+    pub fn of_file(path: &Path) -> Lines {
+        let (sender, lines) = channel();
+        let path = path.to_owned();
+        // Ends, by itself, with the last line that nobody takes any more.
+        thread::spawn(move || follow(&path, &sender));
+        Lines(lines)
+    }
+
+    /// Waits for a line with this text, and when it was said.
+    ///
+    /// # Errors
+    /// When it does not come.
+    pub fn line(&self, text: &str) -> Result<(Instant, String)> {
+        let mut last = String::new();
+        loop {
+            let line = self.0.recv_timeout(PATIENCE);
+            let line = line.with_context(|| format!("no `{text}`, the last it said: {last}"))?;
+            if line.1.contains(text) {
+                return Ok(line);
+            }
+            last = line.1;
+        }
+    }
+}
+
+/// Sends a file's lines as they come, until nobody takes them.
+fn follow(path: &Path, lines: &Sender<(Instant, String)>) -> Option<()> {
+    let file = loop {
+        match File::open(path) {
+            Ok(file) => break file,
+            Err(_) => thread::park_timeout(LOOK),
+        }
+    };
+    let (mut reader, mut line) = (BufReader::new(file), String::new());
+    loop {
+        // The end of the file may come in the middle of a line.
+        match reader.read_line(&mut line) {
+            Ok(_) if line.ends_with('\n') => {
+                lines.send((Instant::now(), line.trim_end().to_owned())).ok()?;
+                line.clear();
+            }
+            Ok(_) => thread::park_timeout(LOOK),
+            Err(_) => return None,
+        }
+    }
+}
+
 /// A process, and when it said what. Killed when dropped.
 pub struct Running {
     child: Child,
     since: Instant,
-    lines: Receiver<(Instant, String)>,
+    lines: Lines,
 }
 
 impl Drop for Running {
@@ -43,13 +112,7 @@ impl Running {
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("starting {command:?}"))?;
-        let said = BufReader::new(child.stderr.take().context("it is piped")?);
-        let (sender, lines) = channel();
-        thread::spawn(move || {
-            for line in said.lines().map_while(Result::ok) {
-                let _ = sender.send((Instant::now(), line));
-            }
-        });
+        let lines = Lines::of(BufReader::new(child.stderr.take().context("it is piped")?));
         Ok(Running { child, since, lines })
     }
 
@@ -66,15 +129,7 @@ impl Running {
     /// # Errors
     /// When it does not come.
     pub fn line(&self, text: &str) -> Result<(Instant, String)> {
-        let mut last = String::new();
-        loop {
-            let line = self.lines.recv_timeout(PATIENCE);
-            let line = line.with_context(|| format!("no `{text}`, the last it said: {last}"))?;
-            if line.1.contains(text) {
-                return Ok(line);
-            }
-            last = line.1;
-        }
+        self.lines.line(text)
     }
 
     /// From the start until then.

@@ -1,12 +1,15 @@
 //! How long a job is away that is killed and started again at once: from the start of the process to its
-//! first new committed result, and where the time goes. `recovery BROKERS [DEVICES [MODEL]]`.
+//! first new committed result, and where the time goes. `recovery BROKERS [DEVICES [MODEL [2]]]`.
 //!
 //! The job is a program beside this one: the workload `latency` of `tideflow-peer`, a running mean for each
 //! device with one result a reading; or, given its model, `device_health` as a user runs it, with its checks,
-//! open windows of all devices, and a dead letter now and then as what it publishes.
+//! open windows of all devices, and a dead letter now and then as what it publishes. With a 2 it is two processes, of
+//! which one is killed; supervisors start both again, and it is measured from the kill.
 
 mod job;
+mod pair;
 
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, park_timeout};
@@ -19,6 +22,7 @@ use tideflow_benches::feed::Feed;
 use tideflow_benches::program::Running;
 
 use job::{Job, RATE};
+use pair::Pair;
 
 const PARTITIONS: usize = 4;
 /// Kills, each followed by a start.
@@ -89,7 +93,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let brokers = args.first().context("expected BROKERS [DEVICES [MODEL]]")?;
+    let brokers = args.first().context("expected BROKERS [DEVICES [MODEL [2]]]")?;
     let devices = args.get(1).map_or(Ok(100_000), |n| n.parse()).context("DEVICES: a number")?;
     let job = Arc::new(args.get(2).map_or(Job::Latency, |m| Job::Health { model: m.clone() }));
     let kafka = KafkaConfig::plaintext(brokers);
@@ -98,7 +102,7 @@ fn main() -> Result<()> {
     let topics = [&input].into_iter().chain(&outputs).map(|name| NewTopic::new(name, PARTITIONS));
     create_topics(&kafka, &topics.collect::<Vec<_>>())?;
     let state = tempfile::tempdir()?;
-    let start = || Running::start(job.command(brokers, &input, &outputs, state.path()));
+    let command = || job.command(brokers, &input, &outputs, state.path());
 
     let over = Arc::new(AtomicBool::new(false));
     let feeder = {
@@ -110,35 +114,79 @@ fn main() -> Result<()> {
     let latest: Vec<_> = all.map(|p| (p, StartOffset::Latest)).collect();
     consumer.assign(&consumer.resolve(&latest)?)?;
 
-    let mut running = start()?;
+    let measured = match args.get(3).map(String::as_str) {
+        None => alone(&command, &mut consumer),
+        Some("2") => pair(&command(), &mut consumer),
+        Some(other) => anyhow::bail!("{other} processes: expected 2"),
+    };
+    over.store(true, Ordering::Release);
+    feeder.join().expect("it does not panic")?;
+    let (steps, rows) = measured?;
+    print(steps, &rows);
+    Ok(())
+}
+
+/// The steps of a recovery, and of each the milliseconds from the beginning until each was done.
+type Measured = (&'static [&'static str], Vec<Vec<f64>>);
+
+/// A process that is killed and started again at once: from its start.
+fn alone(command: &dyn Fn() -> Command, consumer: &mut BatchConsumer) -> Result<Measured> {
+    let mut running = Running::start(command())?;
     running.says(STEPS[2])?;
     let mut rows = Vec::new();
     for _ in 0..KILLS {
-        drain(&mut consumer, LIFE);
+        drain(consumer, LIFE);
         drop(running);
         // What it had committed is not new.
-        drain(&mut consumer, Duration::from_millis(20));
-        running = start()?;
+        drain(consumer, Duration::from_millis(20));
+        running = Running::start(command())?;
         let [taking, taken] = [running.says(STEPS[0])?, running.says(STEPS[1])?];
-        let first = next_record(&mut consumer)?;
-        rows.push([taking, taken, running.milliseconds(first)]);
+        let first = next_record(consumer)?;
+        rows.push(vec![taking, taken, running.milliseconds(first)]);
     }
-    over.store(true, Ordering::Release);
-    drop(running);
-    feeder.join().expect("it does not panic")?;
+    let steps = &[
+        "process, checks and topics, until a generation is taken",
+        "fencing, progress, bindings",
+        "state, replay, first commit",
+    ];
+    Ok((steps, rows))
+}
 
-    let of = |step: usize| rows.iter().map(|row| row[step]).collect::<Vec<_>>();
-    let between = |from: usize, to: usize| rows.iter().map(|row| row[to] - row[from]).collect();
+/// Two processes of which one is killed: from the kill.
+fn pair(command: &Command, consumer: &mut BatchConsumer) -> Result<Measured> {
+    let pair = Pair::start(command)?;
+    pair.says(STEPS[2])?;
+    let mut rows = Vec::new();
+    for _ in 0..KILLS {
+        drain(consumer, LIFE);
+        let killed = pair.kill()?;
+        let ended = pair.ended()?;
+        // What had been committed is not new.
+        drain(consumer, Duration::from_millis(20));
+        let [taking, taken] = [pair.says(STEPS[0])?, pair.says(STEPS[1])?];
+        let first = next_record(consumer)?;
+        let since = |at: Instant| (at - killed).as_secs_f64() * 1e3;
+        rows.push([ended, taking, taken, first].map(since).to_vec());
+    }
+    let steps = &[
+        "until the other process has noticed, and ended",
+        "wait before a start, process, checks and topics, meeting, until a generation is taken",
+        "fencing, progress, bindings",
+        "state, replay, first commit",
+    ];
+    Ok((steps, rows))
+}
+
+fn print(steps: &[&str], rows: &[Vec<f64>]) {
     println!("| step | median ms | longest ms |");
     println!("|---|---|---|");
-    for (step, times) in [
-        ("process, checks and topics, until a generation is taken", of(0)),
-        ("fencing, progress, bindings", between(0, 1)),
-        ("state, replay, first commit", between(1, 2)),
-        ("**in all**", of(2)),
-    ] {
+    let line = |step: &str, times: Vec<f64>| {
         let longest = times.iter().copied().fold(0.0, f64::max);
         println!("| {step} | {:.0} | {longest:.0} |", median(times));
+    };
+    for (index, step) in steps.iter().enumerate() {
+        let before = |row: &[f64]| index.checked_sub(1).map_or(0.0, |before| row[before]);
+        line(step, rows.iter().map(|row| row[index] - before(row)).collect());
     }
-    Ok(())
+    line("**in all**", rows.iter().map(|row| row[steps.len() - 1]).collect());
 }
