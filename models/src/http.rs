@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::blocking::{Client, RequestBuilder, Response};
 use reqwest::{Certificate, Method, StatusCode, Url};
 use serde::Deserialize;
@@ -251,6 +252,14 @@ fn said(text: &str) -> String {
     let said = serde_json::from_str::<Said>(text).map_or_else(|_| text.to_string(), |s| s.message);
     let said: String = said.trim().chars().take(300).collect();
     if said.is_empty() { said } else { format!(": {said}") }
+}
+
+/// What of a name may stand in a path as it is.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
+
+/// A name as a part of a path.
+pub(crate) fn encoded(part: &str) -> String {
+    utf8_percent_encode(part, PLAIN).to_string()
 }
 
 fn authorities(file: &Path) -> Result<Vec<Certificate>, String> {

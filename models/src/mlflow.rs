@@ -6,11 +6,10 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::Cache;
-use crate::http::{Budget, Http, HttpAccess};
+use crate::http::{Budget, Http, HttpAccess, encoded};
 use crate::{
     Manifest, Model, ModelLoadError, ModelUri, Runtime, VersionId, Versions, WhichVersion,
 };
@@ -310,12 +309,6 @@ fn artifact_path(uri: &str) -> Option<String> {
     };
     let path = path.trim_matches('/');
     (!path.is_empty()).then(|| path.to_string())
-}
-
-const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
-
-fn encoded(part: &str) -> String {
-    utf8_percent_encode(part, KEPT).to_string()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::http::{Http, HttpAccess, HttpError};
+use crate::http::{Http, HttpAccess, HttpError, encoded};
 use crate::{
     DType, Distribution, ErrorKind, Manifest, Model, ModelLoadError, ScoreError, Signature,
     VersionId,
@@ -103,7 +103,7 @@ impl ServingModel {
         access: &ServingAccess,
     ) -> Result<Self, ModelLoadError> {
         let http = Http::new(&access.http)?;
-        let path = format!("v1/models/{}/versions/{}", id.name, id.version);
+        let path = format!("v1/models/{}/versions/{}", encoded(&id.name), encoded(&id.version));
         let doing = format!("asking for version `{}` of model `{}`", id.version, id.name);
         let metadata: Metadata = http.get(&doing, &format!("{path}/metadata"), &[])?;
         check(&http, &doing, &manifest, &metadata.metadata.signature_def.signature_def)?;

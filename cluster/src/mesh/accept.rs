@@ -2,9 +2,9 @@
 
 use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,9 @@ const LINGER: Duration = Duration::from_millis(500);
 /// Accepts until the meeting is over.
 pub(super) fn accept_all(shared: &Arc<Shared>, listener: &TcpListener, events: &Sender<Event>) {
     let most = UNKNOWN_MAX + 3 * shared.meeting.addresses.len();
+    let mut unknown = Vec::new();
     while !shared.over.load(Ordering::Acquire) {
+        unknown.retain(Unknown::is_patient);
         let (socket, from) = match listener.accept() {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -40,10 +42,22 @@ pub(super) fn accept_all(shared: &Arc<Shared>, listener: &TcpListener, events: &
             tracing::warn!(%from, "too many connections at once: one is closed");
             continue;
         }
+        let heard = Arc::new(());
+        match socket.try_clone() {
+            Ok(socket) => unknown.push(Unknown {
+                since: Instant::now(),
+                heard: Arc::downgrade(&heard),
+                socket,
+            }),
+            Err(error) => {
+                tracing::warn!(%from, %error, "a connection could not be accepted");
+                continue;
+            }
+        }
         shared.unknown.fetch_add(1, Ordering::AcqRel);
         let (ours, events) = (Arc::clone(shared), events.clone());
         let answer = move || {
-            if let Some(event) = answer(&ours, socket, from) {
+            if let Some(event) = answer(&ours, socket, from, heard) {
                 let _ = events.send(event);
             }
             ours.unknown.fetch_sub(1, Ordering::AcqRel);
@@ -55,11 +69,33 @@ pub(super) fn accept_all(shared: &Arc<Shared>, listener: &TcpListener, events: &
     }
 }
 
+/// A connection whose first words are awaited.
+struct Unknown {
+    since: Instant,
+    /// Held until they were heard.
+    heard: Weak<()>,
+    socket: TcpStream,
+}
+
+impl Unknown {
+    /// Whether to go on waiting. Somebody who says a little now and then is not waited for either: the connection is
+    /// closed.
+    fn is_patient(&self) -> bool {
+        let (waits, late) = (self.heard.strong_count() > 0, self.since.elapsed() > HANDSHAKE);
+        if waits && late {
+            let _ = self.socket.shutdown(Shutdown::Both);
+        }
+        waits && !late
+    }
+}
+
 /// Hears who has connected. Whoever does not belong to the job, or is not as this process is, is told so and is no
 /// reason to end: the one that does may come yet.
-fn answer(shared: &Shared, socket: TcpStream, from: SocketAddr) -> Option<Event> {
+fn answer(shared: &Shared, socket: TcpStream, from: SocketAddr, waits: Arc<()>) -> Option<Event> {
     let left = socket.try_clone();
-    let event = match hear(shared, socket) {
+    let heard = hear(shared, socket);
+    drop(waits);
+    let event = match heard {
         Ok((Accepted { process, lane, attempt, unfit: None }, connection)) => {
             return Some(Event::Opened(process, (lane, attempt), connection));
         }

@@ -150,6 +150,29 @@ fn fault_a_stranger_at_the_port_is_turned_away_and_the_processes_meet() {
 }
 
 #[test]
+fn fault_a_stranger_who_says_a_little_now_and_then_is_not_listened_to_for_ever() {
+    let addresses = addresses(2);
+    let mut own = Process::new(&addresses, 0);
+    own.meeting.join_timeout = Duration::from_secs(15);
+    let waiting = thread::spawn(move || meet(&own.meeting, &own.facts, nobody()).err());
+    let since = Instant::now();
+    let mut stranger = loop {
+        match TcpStream::connect(&addresses[0]) {
+            Ok(stranger) => break stranger,
+            Err(error) => assert!(since.elapsed() < DEADLINE, "{error}"),
+        }
+        thread::park_timeout(Duration::from_millis(20));
+    };
+    // The length of a message that never comes, and its bytes one by one.
+    stranger.write_all(b"\0\0\x04\0").expect("somebody listens");
+    while stranger.write_all(b" ").is_ok() {
+        assert!(!waiting.is_finished(), "it was listened to until the meeting was over");
+        thread::park_timeout(Duration::from_millis(200));
+    }
+    assert!(waiting.join().expect("no panic").is_some(), "nobody came");
+}
+
+#[test]
 fn fault_processes_that_never_come_are_named() {
     let addresses = addresses(3);
     let mut own = Process::new(&addresses, 1);

@@ -91,8 +91,12 @@ pub struct CandidateRecord {
     pub window_end: EventTime,
     /// The model's score.
     pub score: f64,
+    /// The model's name.
+    pub model: String,
     /// The model's version.
     pub version: String,
+    /// The SHA-256 of the model's files.
+    pub digest: String,
     /// The candidate's score; null where it has none.
     pub candidate_score: Option<f64>,
     /// The candidate's version.
@@ -118,7 +122,9 @@ impl From<Compared<Minute>> for CandidateRecord {
             window_start: champion.of.start,
             window_end: champion.of.end,
             score: champion.score,
+            model: champion.model.name.clone(),
             version: champion.model.version.clone(),
+            digest: champion.model.digest.clone(),
             candidate_score,
             candidate_version: candidate.version.clone(),
             candidate_digest: candidate.digest.clone(),
@@ -133,6 +139,11 @@ impl From<Compared<Minute>> for CandidateRecord {
 impl KeyedRecord for CandidateRecord {
     fn key(&self) -> &[u8] {
         self.device.as_str().as_bytes()
+    }
+
+    fn headers(&self) -> Vec<(&str, &str)> {
+        let CandidateRecord { candidate, candidate_version, candidate_digest, .. } = self;
+        of_version(candidate, candidate_version, candidate_digest)
     }
 }
 
@@ -207,8 +218,13 @@ impl KeyedRecord for ScoreRecord {
 
     fn headers(&self) -> Vec<(&str, &str)> {
         let ScoreRecord { model, version, digest, .. } = self;
-        vec![("model", model), ("model_version", version), ("model_digest", digest)]
+        of_version(model, version, digest)
     }
+}
+
+/// The headers that say which version gave a score.
+fn of_version<'a>(name: &'a str, version: &'a str, digest: &'a str) -> Vec<(&'a str, &'a str)> {
+    vec![("model", name), ("model_version", version), ("model_digest", digest)]
 }
 
 impl KeyedRecord for AlarmRecord {

@@ -102,6 +102,8 @@ fn oracle_a_shadow_changes_nothing_and_is_compared_and_a_canary_counts_for_its_d
         let shadow = &all[window];
         assert_eq!(number(shadow, "score"), number(&alone[window], "score"));
         assert_eq!(shadow["candidate_score"].is_null(), is_hot, "{shadow}");
+        let versions = [&shadow["digest"], &shadow["candidate_digest"]];
+        assert_eq!(versions, [champion.as_str(), candidate.as_str()], "{shadow}");
         assert_eq!(shadow["why"].is_null(), !is_hot, "{shadow}");
         match by_candidate {
             true => assert_eq!(record["score"], shadow["candidate_score"]),
