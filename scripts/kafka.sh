@@ -24,6 +24,7 @@ version=$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' "$here/kafka
 jars=$TIDEFLOW_CACHE/kafka-$version
 
 fail() { echo "kafka.sh: $*" >&2; exit 1; }
+. "$here/ports.sh"
 usage() { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | sed '$d'; exit 2; }
 
 command=${1:-}; [ $# -gt 0 ] && shift
@@ -57,18 +58,6 @@ fetch_jars() {
     chmod 755 "$new"
     has_broker "$jars" || rm -rf "$jars"
     mv -T "$new" "$jars" 2> /dev/null || rm -rf "$new"
-}
-
-listening() { (exec 3<> "/dev/tcp/$host/$1") 2> /dev/null; }
-
-# Below the ports that outgoing connections are given, so that none of those can take ours.
-free_port() {
-    local try
-    for _ in $(seq 100); do
-        try=$((20000 + (RANDOM * 32768 + RANDOM) % 12000))
-        listening "$try" || { echo "$try"; return; }
-    done
-    fail "no free port between 20000 and 32000"
 }
 
 # Asks for metadata (version 7, no topics) as a client would: the answer must list one broker,
@@ -195,8 +184,8 @@ start() {
     # Another process may take a free port between our look and the broker's start: try again.
     while [ $tries -gt 0 ]; do
         tries=$((tries - 1))
-        if [ "$port" != 0 ]; then use=$port; else use=${kept:-$(free_port)}; fi
-        if listening "$use"; then fail "port $use is taken"; fi
+        if [ "$port" != 0 ]; then use=$port; else use=${kept:-$(free_port "$host")}; fi
+        if listening "$use" "$host"; then fail "port $use is taken"; fi
         tls=$(free_port); sasl=$(free_port)
         prepare "$use" || fail "could not format $dir/data"
         if launch "$use"; then

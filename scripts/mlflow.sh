@@ -20,6 +20,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 venv=$here/../.tideflow/venv-mlflow
 
 fail() { echo "mlflow.sh: $*" >&2; exit 1; }
+. "$here/ports.sh"
 usage() { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | sed '$d'; exit 2; }
 
 command=${1:-}; [ $# -gt 0 ] && shift
@@ -34,18 +35,6 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-
-listening() { (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null; }
-
-# Below the ports that outgoing connections are given, so that none of those can take ours.
-free_port() {
-    local try
-    for _ in $(seq 100); do
-        try=$((20000 + (RANDOM * 32768 + RANDOM) % 12000))
-        listening "$try" || { echo "$try"; return; }
-    done
-    fail "no free port between 20000 and 32000"
-}
 
 answers() {
     local reply

@@ -24,6 +24,7 @@ checkov_version=3.3.30
 tools=$TIDEFLOW_CACHE/tools
 
 fail() { echo "terraform.sh: $*" >&2; exit 1; }
+. scripts/ports.sh
 usage() { sed -n '2,/^set/s/^# \{0,1\}//p' scripts/terraform.sh | sed '$d' >&2; exit 2; }
 
 parts=("$@")
@@ -206,18 +207,6 @@ checkov() {
 }
 
 # ---- aws -------------------------------------------------------------------------------------------
-
-listening() { (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null; }
-
-# Below the ports that outgoing connections are given, so that none of those can take ours.
-free_port() {
-    local try
-    for _ in $(seq 100); do
-        try=$((20000 + (RANDOM * 32768 + RANDOM) % 12000))
-        listening "$try" || { echo "$try"; return; }
-    done
-    fail "no free port between 20000 and 32000"
-}
 
 # serve LOG PORT COMMAND...: a server, waited for.
 serve() {
