@@ -50,7 +50,7 @@ pub trait Durability: Send + Sync + 'static {
         out: &mut dyn Write,
     ) -> Result<(), BuildError> {
         let _ = (request, states, out);
-        Err(BuildError::invalid("job", "it keeps no state"))
+        Err(BuildError::invalid("job", "it keeps no state: it publishes at least once"))
     }
     /// Finds out where to go on. Called once in a job, by worker 0's thread; may wait.
     ///
@@ -134,6 +134,7 @@ impl LogOnly {
 
 impl Durability for LogOnly {
     fn recover(&self, _job: &Job) -> Result<Recovered, BuildError> {
+        tracing::info!("results are published at least once: after a failure some come again");
         Ok(Recovered::default())
     }
 

@@ -31,7 +31,8 @@ impl Job {
         });
         let job = self.clone();
         let store = move || {
-            Store::expect_writable(&job.config.state).map_err(|error| failure(error.into()))?;
+            let writable = Store::expect_writable(&job.config.state, &job.name);
+            writable.map_err(|error| failure(error.into()))?;
             let generation = |store: Arc<Store>| Ok(store.generation()?);
             let found = job.find_store().and_then(|found| found.map(generation).transpose());
             match found.map_err(failure)? {
@@ -40,7 +41,7 @@ impl Job {
                 Some(last) => Ok(format!("job `{}`, generation {last}", job.name)),
             }
         };
-        let what = format!("state `{}`", self.config.state);
+        let what = format!("state store `{}`", self.config.state);
         let store = Check { key: what.clone(), what, after, advisory: false, run: Box::new(store) };
         let (job, inputs, states) = (self.clone(), plan.inputs.clone(), plan.states.clone());
         let may_lose = plan.may_lose.clone();
@@ -103,6 +104,7 @@ impl Job {
         let Some(manifest) = kept.next()? else { return begins_empty };
         let changes = Changes::between(&manifest, inputs, states);
         changes.allowed(&self.config.drop_state)?;
+        kept.expect_whole(&manifest)?;
         self.still_there(&manifest, inputs, may_lose)?;
         let named = self.config.drop_state.iter();
         let unknown: Vec<_> = named.filter(|name| !changes.drops(name)).cloned().collect();

@@ -241,6 +241,12 @@ pub enum StartError {
         /// Those that do.
         known: String,
     },
+    /// No operator has state of a key.
+    #[error("nothing is kept of `{key}`: it was never seen, or its state is over")]
+    NoKey {
+        /// The key.
+        key: String,
+    },
     /// A key group's state is in a form that the operator does not read.
     #[error("key group {group} of operator `{operator}`: {reason}")]
     Unreadable {
@@ -299,8 +305,11 @@ impl StartError {
         let mut beside = match (whole.is_empty(), others.is_empty()) {
             (false, _) => format!("; `job.snapshot` can go on from {}", quoted(&whole)),
             (true, true) => "; no other snapshot counts".to_string(),
-            (true, false) => "; nor is any other whole that counts".to_string(),
+            (true, false) => "; no other that counts is whole either".to_string(),
         };
+        if whole.is_empty() && savepoints.is_empty() {
+            beside += ": put it back from a copy of the store";
+        }
         if !savepoints.is_empty() {
             let savepoints = quoted(&savepoints);
             beside += &format!("; `state fork JOB --snapshot NAME` can go on from {savepoints}");

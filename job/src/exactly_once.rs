@@ -187,7 +187,10 @@ impl Durability for ExactlyOnce {
         flow.local(|| Ok::<_, BuildError>(folders))?;
         let keeper = Keeper::new(store, notes.generation, notes.published);
         let shards = Shards::new(&self.job.kafka, self.job.config.shards, own);
-        flow.local(|| Ok::<_, BuildError>(shards.replaying(notes.outputs)))?;
+        // A snapshot counts when all before it is published. From an earlier one outputs may have got partitions
+        // since, and keys have gone to a shard that has published less.
+        let out = notes.counts.map_or(0, |counts| counts.epoch);
+        flow.local(|| Ok::<_, BuildError>(shards.replaying(notes.outputs, out)))?;
         let Some(started) = (flow.worker().0 == 0).then(|| self.held().started.take()).flatten()
         else {
             flow.local(|| Ok::<_, BuildError>(keeper))?;

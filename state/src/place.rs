@@ -31,15 +31,20 @@ pub(crate) fn make(place: &str) -> Result<(), StoreError> {
     std::fs::create_dir_all(place).map_err(|error| wrong(place, "a folder that can be made", error))
 }
 
-/// That a folder can be written, or made where it is to be. Touches nothing; a bucket is asked when it is used.
-pub(crate) fn expect_writable(place: &str) -> Result<(), StoreError> {
+/// That the folder of a job can be written, or made where it is to be. Touches nothing; a bucket is asked when it is
+/// used.
+pub(crate) fn expect_writable(place: &str, job: &str) -> Result<(), StoreError> {
     if place.starts_with(S3) {
         return Ok(());
     }
     let refused = |error: std::io::Error| wrong(place, "a folder that can be written", error);
-    let path = std::path::absolute(place).map_err(refused)?;
+    let path = std::path::absolute(place).map_err(refused)?.join(job);
     let there = path.ancestors().find(|path| path.exists()).unwrap_or(&path);
-    rustix::fs::access(there, rustix::fs::Access::WRITE_OK).map_err(|error| refused(error.into()))
+    let allowed = rustix::fs::access(there, rustix::fs::Access::WRITE_OK);
+    allowed.map_err(|error| {
+        let expected = "a folder that can be written";
+        wrong(place, expected, format!("`{}`: {}", there.display(), std::io::Error::from(error)))
+    })
 }
 
 /// The objects there, for small requests, which hang for half a minute at most, and for large ones.

@@ -129,12 +129,12 @@ impl Store {
         Err(StoreError::Place { place, expected, found })
     }
 
-    /// That a folder can be written, or made where it is to be. Touches nothing.
+    /// That the folder of a job can be written, or made where it is to be. Touches nothing.
     ///
     /// # Errors
     /// When it cannot.
-    pub fn expect_writable(place: &str) -> Result<(), StoreError> {
-        place::expect_writable(place)
+    pub fn expect_writable(place: &str, job: &str) -> Result<(), StoreError> {
+        place::expect_writable(place, job)
     }
 
     /// Makes the folder of a store that is new; a bucket is somebody else's to make.

@@ -65,8 +65,8 @@ impl Unit<'_> {
              KillMode=mixed\n\
              TimeoutStopSec={stop}\n\
              Restart=on-failure\n\
-             # Refused, and superseded by another start: no start of this one mends that.\n\
-             RestartPreventExitStatus=2 4\n\
+             # Refused, superseded by another start, or asked twice to end: no start mends that.\n\
+             RestartPreventExitStatus=2 4 130\n\
              RestartSec={restart_wait_ms_min}ms\n\
              LimitNOFILE={open_files}\n",
             job = self.job,

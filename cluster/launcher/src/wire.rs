@@ -77,8 +77,14 @@ pub enum Ask {
     },
     /// Looks at the host: a list of [`Finding`]s.
     Doctor {
-        /// The ports that a process needs there.
-        ports: Vec<u16>,
+        /// Where its pages listen.
+        http: u16,
+        /// Where other processes reach it.
+        cluster: u16,
+        /// All hosts.
+        hosts: Vec<Host>,
+        /// Which one it is.
+        own: usize,
     },
     /// Removes the job's folder, but for what the process has written into its working folder: what stays.
     Remove,

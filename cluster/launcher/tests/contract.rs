@@ -12,11 +12,13 @@ use tideflow_launcher::wire::Assigned;
 
 #[test]
 fn the_codes_that_no_start_mends_are_those_of_the_process() {
-    let codes = [Exit::Done, Exit::Refused, Exit::Superseded].map(|exit| i32::from(exit.code()));
+    let codes = [Exit::Done, Exit::Refused, Exit::Superseded, Exit::SecondSignal];
+    let codes = codes.map(|exit| i32::from(exit.code()));
     assert_eq!(FINAL_CODES, codes);
     assert_eq!(PEER_LOST, i32::from(Exit::PeerLost.code()));
     let unit = include_str!("golden/tideflow-health.service");
-    assert!(unit.contains(&format!("RestartPreventExitStatus={} {}\n", codes[1], codes[2])));
+    let [_, a, b, c] = codes;
+    assert!(unit.contains(&format!("RestartPreventExitStatus={a} {b} {c}\n")));
 }
 
 #[test]

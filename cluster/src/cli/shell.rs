@@ -174,7 +174,10 @@ fn check<R: Runner>(runner: &R, setup: &Setup<R::Config>) -> Exit {
         match finding.outcome {
             Ok(found) => text += &format!("ok    {what}: {found}\n"),
             Err(failure) => {
-                text += &format!("FAIL  {what}: {}\n", failure.message);
+                // A message may begin with what it is about.
+                let message = failure.message.strip_prefix(&*what).unwrap_or(&failure.message);
+                let message = message.strip_prefix(':').unwrap_or(message).trim_start();
+                text += &format!("FAIL  {what}: {message}\n");
                 exit = worse(exit, failure.kind.into());
             }
         }

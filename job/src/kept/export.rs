@@ -32,6 +32,7 @@ pub(super) fn export(
         let (found, known) = (operator.to_string(), known.join(", "));
         return Err(StartError::NoOperator { found, known });
     }
+    let mut found_any = false;
     let meant = |form: &&StateForm| wanted.operator.is_none_or(|name| name == form.operator);
     for form in states.iter().filter(meant) {
         let operator = serde_json::json!(form.operator);
@@ -47,6 +48,7 @@ pub(super) fn export(
             let shown = form.show(version, &bytes, &mut |found, state| {
                 if written.is_ok() && key.as_ref().is_none_or(|key| key.iter().any(|k| k == found))
                 {
+                    found_any = true;
                     written = writeln!(
                         out,
                         "{{\"operator\":{operator},\"key\":{found},\"state\":{state}}}"
@@ -61,5 +63,8 @@ pub(super) fn export(
             })?;
         }
     }
-    Ok(())
+    match wanted.key {
+        Some(key) if !found_any => Err(StartError::NoKey { key: key.to_string() }),
+        _ => Ok(()),
+    }
 }

@@ -126,6 +126,20 @@ impl Kept {
         }
     }
 
+    /// That there is every object of a snapshot that the next start goes on from.
+    pub fn expect_whole(&self, manifest: &Manifest) -> Result<(), StartError> {
+        let (name, Some(object)) = (manifest.name(), self.store.missing(manifest)?) else {
+            return Ok(());
+        };
+        let counted = self.job.counted()?;
+        // A job that runs may have replaced it a moment ago.
+        if !counted.contains(&name) {
+            return Ok(());
+        }
+        let missing = StoreError::Missing { place: self.store.place().to_string(), name: object };
+        Err(StartError::of_snapshot(missing.into(), &name, &counted, &self.store))
+    }
+
     /// All that may be named.
     fn names(&self) -> Result<Vec<String>, StartError> {
         Ok([self.counted.clone(), self.store.savepoints()?].concat())

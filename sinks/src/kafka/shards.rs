@@ -55,6 +55,8 @@ struct Inner {
     /// All epochs up to this one are handed over.
     closed: Epoch,
     durable: Epoch,
+    /// The last epoch of which every shard's records are out, by earlier starts.
+    out: Epoch,
     /// The number of partitions of each topic, as this run writes it.
     outputs: BTreeMap<String, usize>,
 }
@@ -131,9 +133,11 @@ impl Shards {
     }
 
     /// For a run that replays what an earlier one has published of some shards, and of others not: keys go to
-    /// the shards that they went to then. `recorded` are that run's [`Shards::outputs`].
+    /// the shards that they went to then. `recorded` are that run's [`Shards::outputs`]. Epochs up to `out` are
+    /// published of all shards, whichever their keys went to.
     #[must_use]
-    pub fn replaying(self, recorded: BTreeMap<String, usize>) -> Self {
+    pub fn replaying(self, recorded: BTreeMap<String, usize>, out: Epoch) -> Self {
+        self.inner.borrow_mut().out = out;
         Shards { recorded: Rc::new(recorded), ..self }
     }
 
@@ -250,14 +254,15 @@ impl OwnShard {
         }
     }
 
-    /// Hands over all epochs up to this one; true when one of them is out already.
-    fn close(&mut self, through: Epoch) -> bool {
+    /// Hands over all epochs up to this one; true when one of them is out already, as those up to `out` are.
+    fn close(&mut self, through: Epoch, out: Epoch) -> bool {
         let mut was_out = false;
         while let Some(first) = self.open.first_entry()
             && *first.key() <= through
         {
             let (epoch, records) = first.remove_entry();
-            if self.publisher().is_some_and(|publisher| epoch <= publisher.published()) {
+            let published = self.publisher().map_or(0, ShardPublisher::published);
+            if epoch <= published.max(out) {
                 // By an earlier start: this one replays it, and has published nothing.
                 was_out = true;
                 continue;
@@ -281,7 +286,8 @@ impl Inner {
             return false;
         }
         self.closed = all;
-        self.own.values_mut().fold(false, |out, shard| shard.close(all) | out)
+        let out = self.out;
+        self.own.values_mut().fold(false, |any, shard| shard.close(all, out) | any)
     }
 
     fn durable(&mut self, through: Epoch) {

@@ -16,6 +16,7 @@ mod checks;
 mod doctor;
 mod facts;
 mod logs;
+mod network;
 mod pages;
 mod place;
 mod placing;
@@ -121,7 +122,13 @@ fn answer(request: Request, input: &mut impl BufRead) -> Result<Value, AgentErro
         Ask::Leave => json(process::leave(&place)?),
         Ask::Status => json(process::status(&place)?),
         Ask::Logs { lines, follow } => json(logs::print(&place, lines, follow)?),
-        Ask::Doctor { ports } => json(doctor::findings(&place, &ports)),
+        Ask::Doctor { http, cluster, hosts, own } => {
+            let mut found = doctor::findings(&place, &[http, cluster]);
+            if hosts.len() > 1 {
+                found.extend(network::findings(&hosts, own, cluster));
+            }
+            json(found)
+        }
         Ask::Remove => json(process::remove(&place)?),
     }
 }

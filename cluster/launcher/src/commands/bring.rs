@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::wanted::Wanted;
-use super::{ANSWER_TIME, Context, LaunchError, between, status};
+use super::{ANSWER_TIME, Context, LaunchError, between, index, status};
 use crate::clock;
 use crate::cluster_file::Host;
 use crate::courier::{CallError, Cargo};
@@ -129,10 +129,6 @@ fn apply(context: &Context, wanted: &Wanted, facts: &[Facts]) -> Result<ExitCode
         start(context, host, Some(names[process].clone()), Some(wanted.placement(process)))
     })?;
     ready(context, &wanted.hosts)
-}
-
-fn index(hosts: &[Host], host: &Host) -> usize {
-    hosts.iter().position(|other| other == host).expect("it is one of them")
 }
 
 /// Sends what hosts lack, and lays the release out beside the current one: its name on each host.

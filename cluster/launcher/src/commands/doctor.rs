@@ -80,8 +80,10 @@ fn of_host(context: &Context, host: &Host) -> Vec<Finding> {
     let mut found = vec![Finding::ok("ssh", "reached, its key is known")];
     found.push(clock_of(context, host).unwrap_or_else(|error| unreached(&error)));
     found.push(library(&facts));
-    let ports = vec![context.file.ports.cluster, context.file.ports.http];
-    match context.ask::<Vec<Finding>>(host, Ask::Doctor { ports }) {
+    let (http, cluster) = (context.file.ports.http, context.file.ports.cluster);
+    let (hosts, own) = (context.hosts.clone(), super::index(&context.hosts, host));
+    let ask = Ask::Doctor { http, cluster, hosts, own };
+    match context.ask::<Vec<Finding>>(host, ask) {
         Ok(findings) => found.extend(findings),
         Err(error) => found.push(unreached(&error)),
     }

@@ -194,6 +194,11 @@ pub fn run(args: Args) -> Result<ExitCode, LaunchError> {
     }
 }
 
+/// Which of the hosts it is.
+fn index(hosts: &[Host], host: &Host) -> usize {
+    hosts.iter().position(|other| other == host).expect("it is one of them")
+}
+
 /// The manual page, of all or of one command.
 fn manual(of: Option<&str>) -> Result<String, LaunchError> {
     let mut command = args::command();

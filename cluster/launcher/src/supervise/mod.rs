@@ -2,7 +2,7 @@
 //!
 //! 1. Two never run in one folder. The lock is held by the supervisor and by the program itself, whose
 //!    standard input it is: a supervisor that is killed leaves a program behind that still holds it.
-//! 2. The codes 0 (done), 2 (refused) and 4 (superseded) end it, and so does a signal. All else is a
+//! 2. The codes 0 (done), 2 (refused), 4 (superseded) and 130 (asked twice to end) end it, and so does a signal. All else is a
 //!    loss, and the program is started again: first soon, then after waits that double. After 5 (another
 //!    process is lost) it is always soon: that other one waits as it must.
 //! 3. What the program prints goes to `logs/process.log`, bounded by its size.
@@ -35,9 +35,9 @@ pub use backoff::Backoff;
 pub use log::{LOG, RotatingLog, files};
 pub use report::{Phase, Report};
 
-/// Exit codes after which no start mends anything: done, refused, superseded. They are those of
+/// Exit codes after which no start mends anything: done, refused, superseded, asked twice to end. They are those of
 /// `tideflow_cluster::Exit`, and a test compares them.
-pub const FINAL_CODES: [i32; 3] = [0, 2, 4];
+pub const FINAL_CODES: [i32; 4] = [0, 2, 4, 130];
 
 /// The code that says that another process is lost, and this one is well.
 pub const PEER_LOST: i32 = 5;

@@ -234,7 +234,7 @@ fn fault_where_all_snapshots_need_what_is_missing_the_savepoint_that_does_not_is
     for (snapshot, missing) in [newest, older].into_iter().zip(&missing) {
         let asked = format!("--job.snapshot={snapshot}");
         let said = job.start_with((1, 1), &[&asked], None).end_badly();
-        let on = "; nor is any other whole that counts; `state fork JOB --snapshot NAME` can go on from `early`";
+        let on = "; no other that counts is whole either; `state fork JOB --snapshot NAME` can go on from `early`";
         assert!(said.contains(missing) && said.contains(on), "{said}");
     }
     let ended = job.asks(&["ls"]);
