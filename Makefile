@@ -51,15 +51,15 @@ ifeq ($(MODEL),health)
 endif
 
 detect: ## judge recordings: FORMAT=skab|nab|cmapss IN=dir OUT=dir [WORKERS=1]
-	@[ -n '$(FORMAT)' ] || { echo 'make detect: expected FORMAT=skab, nab or cmapss' >&2; exit 2; }
+	@case '$(FORMAT)' in skab|nab|cmapss) ;; *) echo 'make detect: expected FORMAT=skab, nab or cmapss, found `$(FORMAT)`' >&2; exit 2 ;; esac
 	@[ -d '$(IN)' ] || { echo "make detect: expected the recordings' folder in IN, found \`$(IN)\`" >&2; exit 2; }
 	@scripts/setup.sh system python native
-	@cargo build --release --locked --quiet --package tideflow-dataflows --bin detect
-	@$${CARGO_TARGET_DIR:-target}/release/detect --format '$(FORMAT)' --in '$(IN)' --out '$(or $(OUT),.tideflow/detect)' --workers $(or $(WORKERS),1)
+	@cargo build --release --locked --package tideflow-dataflows --bin detect
+	@TENSORFLOW_DIR=$${TENSORFLOW_DIR:-$$PWD/.tideflow/native/lib} $${CARGO_TARGET_DIR:-target}/release/detect --format '$(FORMAT)' --in '$(IN)' --out '$(or $(OUT),.tideflow/detect)' --workers $(or $(WORKERS),1)
 
-promote: ## let an alias name a registered version that is good enough: MODEL=name [VERSION=n] [BACK=yes] [MLFLOW=url]
+promote: ## let an alias name a registered version that is good enough: MODEL=name [VERSION=n] [LIMITS_ONLY=yes] [BACK=yes] [MLFLOW=url]
 	@scripts/setup.sh python
-	$(training) promote '$(MODEL)' $(if $(VERSION),--candidate '$(VERSION)') $(if $(BACK),--back) $(if $(data),--data '$(data)') $(registry)
+	$(training) promote '$(MODEL)' $(if $(VERSION),--candidate '$(VERSION)') $(if $(LIMITS_ONLY),--limits-only) $(if $(BACK),--back) $(if $(data),--data '$(data)') $(registry)
 
 mlflow: ## an MLflow server on this machine, for runs and versions of models [PORT=number]
 	@scripts/setup.sh mlflow

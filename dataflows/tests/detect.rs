@@ -329,7 +329,7 @@ fn fault_files_that_are_no_recordings_are_named_and_keep_no_other_from_its_resul
     let files = recordings.len() + 4;
     for words in [
         format!("error: 3 of {files} files are no recordings, and left out:"),
-        "reading `in/deep/empty.csv`: no column `timestamp`, only ``".into(),
+        "reading `in/deep/empty.csv`: it is empty".into(),
         "reading `in/other.csv`: no column `timestamp`, only `a, b`".into(),
         "reading `in/word.csv`: line 3: expected a number, found `x`".into(),
         "`holes.csv`: 2 values are missing, the one before stands for each".into(),

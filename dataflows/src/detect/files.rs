@@ -121,6 +121,9 @@ fn table(
     let reader = csv::ReaderBuilder::new().delimiter(separator).from_path(file);
     let mut reader = reader.map_err(no_table)?;
     let header = reader.headers().map_err(no_table)?.clone();
+    if header.is_empty() {
+        return Err(wrong("it is empty".to_string()));
+    }
     let place = |name: &&str| {
         let found = header.iter().position(|column| column.trim() == *name);
         let all = || header.iter().collect::<Vec<_>>().join(", ");

@@ -24,8 +24,10 @@ impl DeviceHealth {
 
 impl ScoreRecord {
     fn point(self) -> ScorePoint {
+        // The configured score of a model that had failed is not the model's.
+        let fallback = if self.fallback { " (fallback)" } else { "" };
         ScorePoint {
-            by: format!("{}/{}", self.model, self.version),
+            by: format!("{}/{}{fallback}", self.model, self.version),
             device: self.device.to_string(),
             start: self.window_start,
             end: self.window_end,

@@ -82,7 +82,7 @@ def test_a_model_may_have_several_tensors_of_any_shape(tmp_path):
     for name, values in expected.items():
         assert np.allclose(found[name], values, atol=1e-5)
     with pytest.raises(
-        ModelFolderError, match=r"rows of `kind`: expected shape \[1\], found \[2\]"
+        ModelFolderError, match=r"rows of `kind` of `\w+`: expected shape \[1\], found \[2\]"
     ):
         load(tmp_path / "model").predict({**rows, "kind": np.zeros((300, 2))})
     with pytest.raises(ModelFolderError, match="one input tensor, found 2"):

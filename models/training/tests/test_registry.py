@@ -174,11 +174,20 @@ def test_fault_a_version_whose_files_have_changed_is_refused(server, mine, capsy
         2,
         3,
     }
+    for candidate in (number, 3):
+        assert mine.promote("--candidate", candidate, "--alias", "kept") == 0
+    server.client.set_registered_model_alias(NAME, "spoilt", str(number))
     run = server.client.get_model_version(NAME, str(number)).run_id
     (golden,) = server.folder.glob(f"artifacts/*/{run}/artifacts/model/golden.json")
     golden.write_text("{}")
     assert mine.promote("--candidate", number) == 2
     assert f"version {number} of `belt_wear`: expected digest" in capsys.readouterr().err
+    # Nothing goes back to it, and what goes on without it is said.
+    assert mine.promote("--back", "--alias", "kept") == 2
+    assert str(server.client.get_model_version_by_alias(NAME, "kept").version) == "3"
+    assert mine.promote("--candidate", 3, "--alias", "spoilt") == 2
+    assert "`--limits-only` judges the candidate without it" in capsys.readouterr().err
+    assert mine.promote("--candidate", 3, "--alias", "spoilt", "--limits-only") == 0
     # One whose training was killed before the end, and which nobody asks for by default.
     server.client.delete_model_version_tag(NAME, str(number), "tideflow.digest")
     assert mine.promote("--candidate", number) == 2

@@ -16,7 +16,9 @@ def curves(of: dict[str, list[float]]) -> Plot:
 
     def draw(axes) -> None:
         for name, losses in of.items():
-            axes.plot(np.arange(1, len(losses) + 1), losses, label=name)
+            # One epoch alone would be a line of no length.
+            marker = "o" if len(losses) == 1 else None
+            axes.plot(np.arange(1, len(losses) + 1), losses, label=name, marker=marker)
         axes.set(xlabel="epoch", ylabel="loss", yscale="log")
         axes.legend()
 

@@ -8,7 +8,8 @@ import tempfile
 from pathlib import Path
 
 from tideflow_training.gates import Figure, Gate, GatesError, read_gates
-from tideflow_training.recipe import Recipe, find_recipe
+from tideflow_training.manifest import ModelFolderError
+from tideflow_training.recipe import Recipe, RecipeError, find_recipe
 from tideflow_training.registry import Registry, RegistryError
 from tideflow_training.saved_model import load
 
@@ -29,11 +30,15 @@ def promote(options: argparse.Namespace) -> int:
         print(f"refused: version {candidate} of `{options.name}` is the {options.alias} already")
         return 1
     compared = None if options.limits_only else champion
-    values = {
-        version: _figures(registry, gate, recipe, version, options.data)
-        for version in (compared, candidate)
-        if version is not None
-    }
+    values = {candidate: _figures(registry, gate, recipe, candidate, options.data)}
+    if compared is not None:
+        try:
+            values[compared] = _figures(registry, gate, recipe, compared, options.data)
+        except (ModelFolderError, RecipeError, RegistryError) as error:
+            raise RegistryError(
+                f"version {compared}, the {options.alias}, cannot be evaluated: {error}; "
+                "`--limits-only` judges the candidate without it"
+            ) from error
     missed = _table(gate, options.alias, candidate, compared, values)
     decision = f"refused: {', '.join(missed)}" if missed else "accepted"
     # Somebody else may have moved it meanwhile, and this was not held against that version.
@@ -96,6 +101,9 @@ def _back(registry: Registry, name: str, alias: str) -> int:
     earlier = registry.version(name, left).get(f"tideflow.{alias}.replaced")
     if not earlier:
         raise RegistryError(f"version {left} of `{name}` has replaced none as `{alias}`")
+    # One that jobs would refuse is nothing to go back to.
+    with tempfile.TemporaryDirectory() as work:
+        load(registry.download(name, earlier, Path(work)))
     _tag(registry, name, alias, left, {"decision": f"taken back, for version {earlier}"})
     registry.move(name, alias, earlier)
     print(f"back: `{alias}` of `{name}` is version {earlier}, no longer {left}")

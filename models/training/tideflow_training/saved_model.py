@@ -47,7 +47,8 @@ class Loaded:
         for name, values in rows.items():
             wanted, found = inputs[name]["shape"], list(values.shape[1:])
             if found != wanted:
-                raise ModelFolderError(f"rows of `{name}`: expected shape {wanted}, found {found}")
+                of = f"`{name}` of `{self.manifest['name']}`"
+                raise ModelFolderError(f"rows of {of}: expected shape {wanted}, found {found}")
         count = len(next(iter(rows.values())))
         parts = []
         for start in range(0, count, size):

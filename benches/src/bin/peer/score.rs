@@ -30,23 +30,29 @@ impl Features for Point {
     const NAMES: &'static [&'static str] = pixels::NAMES;
 
     fn row(&self, row: &mut Vec<f64>) {
-        row.extend(self.data_point.split_terminator(',').map(decimal));
+        decimals(self.data_point.as_bytes(), row);
     }
 }
 
-/// A plain decimal fraction of few digits.
-fn decimal(text: &str) -> f64 {
-    let (mut digits, mut scale, mut fraction) = (0_u64, 1_u64, false);
-    for byte in text.bytes() {
+/// Plain decimal fractions of few digits, each with a comma behind it but for the last, which may have one.
+fn decimals(text: &[u8], row: &mut Vec<f64>) {
+    let (mut digits, mut scale, mut each) = (0_u64, 1_u64, 1);
+    for byte in text {
         match byte {
-            b'.' => fraction = true,
-            _ => {
-                digits = digits * 10 + u64::from(byte - b'0');
-                scale *= if fraction { 10 } else { 1 };
+            b',' => {
+                row.push(digits as f64 / scale as f64);
+                (digits, scale, each) = (0, 1, 1);
+            }
+            b'.' => each = 10,
+            digit => {
+                digits = digits * 10 + u64::from(digit - b'0');
+                scale *= each;
             }
         }
     }
-    digits as f64 / scale as f64
+    if text.last().is_some_and(|last| *last != b',') {
+        row.push(digits as f64 / scale as f64);
+    }
 }
 
 /// With what the network says.
