@@ -80,12 +80,12 @@ fn fault_a_topic_that_is_missing_is_named() {
     let broker = TestBroker::shared();
     let there = Topics::new(broker, 1, 1);
     let missing = unique_name("missing");
-    let words = format!("topic `{missing}` does not exist on `{}`", broker.brokers());
+    let words = [format!("topic `{missing}`"), format!("does not exist on `{}`", broker.brokers())];
     for topics in [
         Topics { readings: missing.clone(), ..there.clone() },
         Topics { late: missing.clone(), ..there.clone() },
     ] {
-        assert_refused(&topics, &model("health"), &[], 2, &[&words]);
+        assert_refused(&topics, &model("health"), &[], 2, &words.each_ref().map(String::as_str));
     }
     // `check` names all, `run` ends with the first.
     let topics = Topics { kafka: broker.config(), ..nowhere() };

@@ -260,7 +260,9 @@ fn unready(status: &Result<Status, CallError>, late: Option<Duration>) -> Option
     match status {
         Err(error) => Some(error.to_string()),
         Ok(status) if status.ready == Some(true) => None,
-        Ok(Status { state: State::Failed | State::Stopped | State::Nothing, words, .. }) => {
+        // One that had little to do has come to its end already.
+        Ok(Status { state: State::Stopped, .. }) => None,
+        Ok(Status { state: State::Failed | State::Nothing, words, .. }) => {
             Some(words.clone().unwrap_or_else(|| "it ended at once".into()))
         }
         Ok(Status { words, .. }) => late.map(|span| {
