@@ -14,7 +14,7 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
 };
 use time::{Duration, OffsetDateTime};
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::pem::Pem;
 
 use crate::clock;
@@ -74,6 +74,10 @@ pub struct Shown {
     pub until_ms: i64,
     /// Its public key, as DER.
     pub key: Vec<u8>,
+    /// The identifier of its key, of an authority.
+    pub key_id: Option<Vec<u8>>,
+    /// That of the key which signed it.
+    pub signed_by: Option<Vec<u8>>,
 }
 
 impl Shown {
@@ -120,6 +124,10 @@ impl Certs {
         let mut made = self.make_token()?;
         if ca || self.pair("ca.pem", "ca.key")?.is_none() {
             made.push(self.new_authority(job)?);
+        } else {
+            // The one before: all certificates of it are replaced here.
+            let bundle = self.read("ca.pem")?;
+            self.write("ca.pem", &(first(&bundle).to_owned() + "\n"))?;
         }
         for host in hosts {
             made.push(self.new_leaf(host)?);
@@ -189,9 +197,12 @@ impl Certs {
     /// Whether there is a certificate for a host under its name and address, which does not end soon.
     fn holds_for(&self, host: &Host) -> Result<bool, CertError> {
         let [certificate, key] = leaf(host);
+        let trusted = self.parsed("ca.pem")?;
         Ok(self.pair(&certificate, &key)?.is_some_and(|leaf| {
             let named = names(host).iter().all(|name| leaf.names.contains(name));
-            named && leaf.days_left() >= SOON_DAYS
+            let signed =
+                leaf.signed_by.is_some() && trusted.iter().any(|ca| ca.key_id == leaf.signed_by);
+            named && signed && leaf.days_left() >= SOON_DAYS
         }))
     }
 
@@ -220,8 +231,7 @@ impl Certs {
         if self.path("ca.pem").exists() {
             // The newest of those before: one that was replaced twice is trusted no more.
             let before = self.read("ca.pem")?;
-            let end = "-----END CERTIFICATE-----";
-            bundle += before.split_inclusive(end).next().unwrap_or_default().trim_start();
+            bundle += first(&before);
             bundle += "\n";
         }
         self.write("ca.pem", &bundle)?;
@@ -270,6 +280,16 @@ impl Certs {
                 names,
                 until_ms: parsed.validity().not_after.timestamp() * 1_000,
                 key: parsed.public_key().raw.to_vec(),
+                key_id: parsed.iter_extensions().find_map(|of| match of.parsed_extension() {
+                    ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
+                    _ => None,
+                }),
+                signed_by: parsed.iter_extensions().find_map(|of| match of.parsed_extension() {
+                    ParsedExtension::AuthorityKeyIdentifier(id) => {
+                        Some(id.key_identifier.as_ref()?.0.to_vec())
+                    }
+                    _ => None,
+                }),
             });
         }
         match all.is_empty() {
@@ -294,6 +314,11 @@ impl Certs {
         let written = fs::create_dir_all(folder);
         written.and_then(|()| whole::write(&path, text.as_bytes())).map_err(|e| failed(&path, e))
     }
+}
+
+/// The first certificate of several.
+fn first(bundle: &str) -> &str {
+    bundle.split_inclusive("-----END CERTIFICATE-----").next().unwrap_or_default().trim_start()
 }
 
 fn failed(path: &Path, source: io::Error) -> CertError {

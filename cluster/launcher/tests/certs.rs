@@ -80,7 +80,9 @@ fn a_certificate_without_its_key_is_made_anew() {
     assert!(made.len() == 1 && made[0].contains("w1"), "{made:?}");
     copy("hosts/w2.key", "ca.key");
     assert!(certs.make("j", &hosts).unwrap()[0].contains("the authority"));
-    certs.rotate("j", &hosts, false).unwrap();
+    // Certificates of the authority that is gone stay good as long as that is trusted.
+    std::fs::remove_file(folder.path().join("ca.key")).unwrap();
+    assert_eq!(certs.make("j", &hosts).unwrap().len(), 3, "the authority and both hosts");
     let files = certs.of(&hosts[0]).unwrap();
     assert!(holds(&files.ca, &files.certificate, "w1"));
 }
@@ -100,11 +102,16 @@ fn the_authority_before_stays_trusted_for_one_rotation() {
     let second = certs.of(&hosts[0]).unwrap();
     assert!(holds(&second.ca, &first.certificate, "w1"), "during the transition");
     assert!(holds(&second.ca, &second.certificate, "w1"));
+    assert_eq!(all(&second.ca).len(), 2);
     assert!(!holds(&first.ca, &second.certificate, "w1"), "another authority's is refused");
     certs.rotate("j", &hosts, true).unwrap();
     let third = certs.of(&hosts[0]).unwrap();
     assert_eq!(all(&third.ca).len(), 2);
     assert!(!holds(&third.ca, &first.certificate, "w1"));
+    certs.rotate("j", &hosts, false).unwrap();
+    let last = certs.of(&hosts[0]).unwrap();
+    assert_eq!(all(&last.ca).len(), 1);
+    assert!(holds(&last.ca, &last.certificate, "w1"));
 }
 
 #[test]

@@ -215,6 +215,17 @@ fn a_process_that_is_lost_comes_back_and_one_that_is_refused_is_told() {
     assert!(said.contains(&expected), "{said}");
     drop(taken);
     cluster.done(&["restart"]);
+
+    // Another port is looked at before what runs is stopped.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let file = fs::read_to_string(cluster.at("cluster.toml")).unwrap();
+    let other = file.replace(&format!("http = {}", cluster.http), &format!("http = {port}"));
+    fs::write(cluster.at("cluster.toml"), other).unwrap();
+    let said = cluster.fails(&["up"], 1);
+    assert!(said.contains(&format!("port {port} cannot be listened on")), "{said}");
+    assert_eq!(cluster.status()["state"], "running");
+    fs::write(cluster.at("cluster.toml"), file).unwrap();
 }
 
 #[test]

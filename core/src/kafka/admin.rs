@@ -162,7 +162,7 @@ impl<'a> Question<'a> {
             return KafkaError::Untrusted { brokers, reason: last };
         }
         // A broker that expects something else hangs up on the first request, or the first bytes.
-        let mistaken = ["APIVERSION_QUERY", "SSL handshake failed"];
+        let mistaken = ["APIVERSION_QUERY", "SSL handshake failed", "SSL_HANDSHAKE"];
         let hint = match mistaken.iter().any(|words| last.contains(words)) {
             true => "; is `security` what the broker expects?",
             false => "",

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::place::Place;
 use super::placing::lay_out;
-use super::{AgentError, at};
+use super::{AgentError, at, doctor};
 use crate::release::{CONFIG, MODELS};
 use crate::wire::{Checked, Placement};
 use crate::{bounded, clock, env_file};
@@ -41,6 +41,7 @@ pub(super) fn check(
     match placement {
         None => run(&place.folder).map_err(at(what())),
         Some(placement) => {
+            doctor::expect_free_for(place, &placement.assigned)?;
             // A folder of its own, which nobody else may enter: nothing of what runs is touched.
             let draft = tempfile::Builder::new().prefix(".check-").tempdir_in(&place.folder);
             let draft = draft.map_err(at(what()))?;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::place::Place;
 use super::{AgentError, process, systemctl};
-use crate::wire::{Finding, Grade};
+use crate::wire::{Assigned, Finding, Grade};
 
 /// Bytes that should be free: a few releases with their libraries.
 const FREE_MIN: u64 = 4 << 30;
@@ -65,10 +65,24 @@ fn keeper() -> Finding {
 
 /// That the ports of the process that is placed here are free: it would try again for ever.
 pub(super) fn expect_free(place: &Place) -> Result<(), AgentError> {
-    let Some(assigned) = place.assigned() else { return Ok(()) };
+    place.assigned().map_or(Ok(()), |assigned| all_free(ports(&assigned)))
+}
+
+/// That the ports of a process to come are free, or those of the one that runs here and goes before it.
+pub(super) fn expect_free_for(place: &Place, wanted: &Assigned) -> Result<(), AgentError> {
+    let runs = process::runs(place)?;
+    let own = place.assigned().filter(|_| runs).map(|own| ports(&own)).unwrap_or_default();
+    all_free(ports(wanted).into_iter().filter(|port| !own.contains(port)).collect())
+}
+
+fn ports(assigned: &Assigned) -> Vec<u16> {
     let pages = assigned.http.parse::<SocketAddr>().ok().map(|address| address.port());
     let cluster = (assigned.hosts.len() > 1).then_some(assigned.cluster_port);
-    for wanted in pages.into_iter().chain(cluster) {
+    pages.into_iter().chain(cluster).collect()
+}
+
+fn all_free(ports: Vec<u16>) -> Result<(), AgentError> {
+    for wanted in ports {
         let Finding { grade, what, found, remedy } = port(wanted, false);
         if grade == Grade::Fail {
             let remedy = remedy.unwrap_or_default();
