@@ -200,12 +200,17 @@ fn fault_a_host_that_cannot_take_a_job_says_why_and_takes_it_when_that_is_mended
         hosts.run(0, &format!("kill {id}"));
     }
 
-    hosts.run(0, "mount -t tmpfs -o ro tmpfs /var/lib/tideflow-shared");
-    refused(&["doctor"], "Read-only file system");
-    refused(&["up"], "Read-only file system");
-    hosts.run(0, "umount /var/lib/tideflow-shared");
-
+    let read_only = |command: &str| {
+        hosts.run(0, "mount -t tmpfs -o ro tmpfs /var/lib/tideflow-shared");
+        refused(&[command], "Read-only file system");
+        hosts.run(0, "umount /var/lib/tideflow-shared");
+    };
+    read_only("up");
     cluster.well(&["up"]);
     assert_eq!(cluster.states(), ["running"]);
+    // What runs here is asked what it would find now.
+    cluster.well(&["stop"]);
+    read_only("doctor");
+    cluster.well(&["up"]);
     cluster.well(&["down"]);
 }
