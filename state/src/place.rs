@@ -37,14 +37,12 @@ pub(crate) fn expect_writable(place: &str, job: &str) -> Result<(), StoreError> 
     if place.starts_with(S3) {
         return Ok(());
     }
-    let refused = |error: std::io::Error| wrong(place, "a folder that can be written", error);
-    let path = std::path::absolute(place).map_err(refused)?.join(job);
+    let refused = |found: String| wrong(place, "a folder that can be written", found);
+    let path = std::path::absolute(place).map_err(|error| refused(error.to_string()))?.join(job);
     let there = path.ancestors().find(|path| path.exists()).unwrap_or(&path);
-    let allowed = rustix::fs::access(there, rustix::fs::Access::WRITE_OK);
-    allowed.map_err(|error| {
-        let expected = "a folder that can be written";
-        wrong(place, expected, format!("`{}`: {}", there.display(), std::io::Error::from(error)))
-    })
+    let allowed =
+        rustix::fs::access(there, rustix::fs::Access::WRITE_OK).map_err(std::io::Error::from);
+    allowed.map_err(|error| refused(format!("`{}`: {error}", there.display())))
 }
 
 /// The objects there, for small requests, which hang for half a minute at most, and for large ones.

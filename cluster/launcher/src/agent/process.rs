@@ -203,11 +203,10 @@ fn of_supervisor(place: &Place) -> Result<Status, AgentError> {
         Phase::Stopped => State::Stopped,
         _ => State::Failed,
     };
-    let ended = report.ended.clone().filter(|_| state != State::Running);
-    let words = match (ended, &report.words) {
+    let words = match state {
         _ if alone => Some("its supervisor is gone: `tideflow restart` brings another".into()),
-        (Some(ended), Some(words)) => Some(format!("{ended}: {words}")),
-        (ended, _) => ended,
+        State::Running => None,
+        _ => report.told(),
     };
     let running = state == State::Running;
     Ok(Status {

@@ -120,20 +120,24 @@ impl Context {
     /// What is on each host. The first ones must be reached; of the others, which are to run nothing, those that are
     /// away are told, and are hosts no more.
     fn facts(&mut self, first: usize) -> Result<Vec<Facts>, LaunchError> {
-        let mut answers = fleet::try_step("reach", &self.hosts, |host| self.ask(host, Ask::Facts));
-        let away =
-            |(index, answer): (usize, &Result<Facts, CallError>)| index >= first && answer.is_err();
-        let away: Vec<_> = answers.iter().enumerate().map(away).collect();
-        if away.iter().all(|away| *away) {
+        let answers = fleet::try_step("reach", &self.hosts, |host| self.ask(host, Ask::Facts));
+        if answers.iter().all(Result::is_err) {
             return Ok(fleet::all("reach", &self.hosts, answers)?);
         }
-        for (index, _) in away.iter().enumerate().filter(|(_, away)| **away).rev() {
-            let (host, answer) = (self.hosts.remove(index), answers.remove(index));
-            if let Err(error) = answer {
-                eprintln!("note       {} is left out: {error}", host.name);
+        let (mut hosts, mut kept) = (Vec::new(), Vec::new());
+        for (index, (host, answer)) in self.hosts.iter().zip(answers).enumerate() {
+            match answer {
+                Err(error) if index >= first => {
+                    eprintln!("note       {} is left out: {error}", host.name);
+                }
+                answer => {
+                    hosts.push(host.clone());
+                    kept.push(answer);
+                }
             }
         }
-        Ok(fleet::all("reach", &self.hosts, answers)?)
+        self.hosts = hosts;
+        Ok(fleet::all("reach", &self.hosts, kept)?)
     }
 
     /// The hosts, and those that are hosts of the job no more but were when one of them was given its process.

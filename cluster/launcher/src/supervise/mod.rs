@@ -2,9 +2,9 @@
 //!
 //! 1. Two never run in one folder. The lock is held by the supervisor and by the program itself, whose
 //!    standard input it is: a supervisor that is killed leaves a program behind that still holds it.
-//! 2. The codes 0 (done), 2 (refused), 4 (superseded) and 130 (asked twice to end) end it, and so does a signal. All else is a
-//!    loss, and the program is started again: first soon, then after waits that double. After 5 (another
-//!    process is lost) it is always soon: that other one waits as it must.
+//! 2. The codes 0 (done), 2 (refused), 4 (superseded) and 130 (asked twice to end) end it, and so does a
+//!    signal. All else is a loss, and the program is started again: first soon, then after waits that double.
+//!    After 5 (another process is lost) it is always soon: that other one waits as it must.
 //! 3. What the program prints goes to `logs/process.log`, bounded by its size.
 //! 4. `supervise.json` says at any time how it is ([`Report`]).
 //!

@@ -2,14 +2,13 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::process::ExitStatus;
 
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
 use crate::clock;
 
-/// How a program ends that is done, or was stopped well.
-pub const ENDED_WELL: &str = "the process ended with code 0";
 /// The file in the supervisor's folder.
 const REPORT: &str = "supervise.json";
 
@@ -69,10 +68,16 @@ impl Report {
         serde_json::from_slice(&text).ok()
     }
 
-    /// How the program ended last and what it said before that, unless it ended well.
-    pub fn ended_badly(&self) -> Option<String> {
-        let ended = self.ended.as_ref().filter(|ended| **ended != ENDED_WELL)?;
+    /// How the program ended last, and what it said before that.
+    pub fn told(&self) -> Option<String> {
+        let ended = self.ended.as_ref()?;
         Some(self.words.as_ref().map_or(ended.clone(), |words| format!("{ended}: {words}")))
+    }
+
+    /// The same, unless it ended well.
+    pub fn ended_badly(&self) -> Option<String> {
+        let well = super::shown(ExitStatus::default());
+        self.told().filter(|_| self.ended.as_ref() != Some(&well))
     }
 
     /// Says how it is now. How it ended before stays until it ends again.
